@@ -1,0 +1,34 @@
+/* Intrusive binary min-heap on a 64-bit key, for timers and the simulator's
+ * events. Ties are broken by insertion, so order is deterministic. */
+#ifndef BASE_HEAP_H
+#define BASE_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Embed in the element; owned by the heap while in it. */
+struct heap_node {
+    uint64_t key;
+    uint64_t order;
+    size_t slot; /* 1-based; 0 = not in a heap */
+};
+
+struct heap {
+    struct heap_node **slots;
+    size_t count;
+    size_t capacity;
+    uint64_t order_next;
+};
+
+void heap_init(struct heap *h);
+void heap_deinit(struct heap *h);
+/* Insert NODE (not in a heap; zeroed before its first use) at KEY. */
+void heap_insert(struct heap *h, struct heap_node *node, uint64_t key);
+/* Remove NODE; harmless when it is in no heap. */
+void heap_remove(struct heap *h, struct heap_node *node);
+/* The least element or NULL. */
+struct heap_node *heap_min(const struct heap *h);
+bool heap_has(const struct heap_node *node);
+
+#endif

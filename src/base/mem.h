@@ -1,0 +1,25 @@
+/* Memory. Running out is a crash, which the replica set absorbs; sizes that a
+ * peer or a client chooses are checked against a limit before they come here. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+
+/* SIZE bytes, uninitialised; never NULL, SIZE 0 gives a unique pointer. */
+void *mem_alloc(size_t size);
+/* COUNT elements of SIZE bytes, zeroed. Stops the process on overflow. */
+void *mem_zalloc(size_t count, size_t size);
+/* Resize PTR (may be NULL) to SIZE bytes. */
+void *mem_realloc(void *ptr, size_t size);
+/* A copy of SIZE bytes at SRC. */
+void *mem_dup(const void *src, size_t size);
+/* A copy of the NUL-terminated TEXT. */
+char *mem_strdup(const char *text);
+/* A NUL-terminated copy of SIZE bytes at TEXT. */
+char *mem_strndup(const char *text, size_t size);
+/* Give back what any of the above returned; NULL is fine. */
+void mem_free(void *ptr);
+/* Overwrite SIZE bytes at PTR so that no compiler drops it, for secrets. */
+void mem_wipe(void *ptr, size_t size);
+
+#endif

@@ -1,0 +1,190 @@
+/* The log store: one segmented write-ahead log for all groups of a shard.
+ *
+ * Callers queue records during a turn of the loop; store_flush() writes all of
+ * them with one write and one fdatasync. Each queueing call returns the number
+ * of the batch that will carry it; when that batch is durable, `on_durable` is
+ * called with the highest durable batch number. While one batch is being
+ * written the next one gathers; it is started when the first completes.
+ *
+ * The log is also the message store. An entry stays readable while it is
+ * after its group's snapshot, or live: within the ranges that the newest
+ * snapshot named. A segment without live records is reused; a segment in which
+ * only control records (hard state, snapshots, group headers) are live has
+ * them written again at the front of the log and is then reused.
+ *
+ * Formats: docs/formats/store.md. Design: section 5. Owner shard only. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <quorate/types.h>
+
+#include "base/check.h"
+#include "base/slice.h"
+
+struct disk;
+struct error;
+struct logger;
+struct ranges;
+struct store;
+
+enum {
+    STORE_SEGMENT_SIZE_DEFAULT = 64 << 20,
+    STORE_SEGMENT_SIZE_MIN = 64 << 10,       /* tests and the simulator */
+    STORE_ENTRY_SIZE_MAX = 32 << 20,         /* bytes in one entry */
+    STORE_BATCH_SIZE_MAX = 40 << 20,         /* bytes in one write */
+    STORE_GROUPS_MAX = 1 << 20,
+    STORE_GROUP_HEADER_SIZE_MAX = 4096,
+    STORE_CACHE_SIZE_DEFAULT = 64 << 20
+};
+
+/* One entry: `type` is the raft library's entry type. */
+struct store_entry {
+    qr_term term;
+    uint8_t type;
+    struct slice data;
+};
+
+/* What stands for all entries up to `index`. */
+struct store_snapshot {
+    qr_index index;
+    qr_term term;
+    qr_index configuration_index;
+    struct slice configuration;  /* encoded, opaque here */
+    struct slice manifest;       /* the machine's state, opaque here */
+    const struct ranges *live;   /* entries <= index that stay readable */
+};
+
+/* A group as found at start, or as it is now. Slices are borrowed. */
+struct store_group_info {
+    qr_group_id id;
+    struct slice header; /* what store_group_create() was given */
+    bool is_volatile;
+    qr_term term; /* hard state */
+    qr_replica_id vote;
+    bool has_snapshot;
+    struct store_snapshot snapshot;
+    qr_index first_index; /* snapshot.index + 1, or 1 */
+    qr_index last_index;  /* first_index - 1 when there is nothing after */
+};
+
+struct store_config {
+    struct disk *disk;
+    const struct logger *log;
+    uint64_t segment_size;
+    uint64_t cache_size; /* budget for entry bodies in memory, bytes */
+    uint32_t shard;      /* written into segment headers and checked */
+    uint8_t node_uuid[16]; /* likewise: a segment of another node is refused */
+    /* Batches up to BATCH are durable. */
+    void (*on_durable)(void *arg, uint64_t batch);
+    /* The disk failed (text for people); the process must stop. */
+    void (*on_failure)(void *arg, const char *text);
+    void *arg;
+};
+
+struct store_stats {
+    uint64_t bytes_written;
+    uint64_t syncs;
+    uint64_t batches;
+    uint64_t records;
+    uint64_t segments;      /* files */
+    uint64_t segments_free; /* of those, ready for reuse */
+    uint64_t live_bytes;
+    uint64_t cache_bytes;
+    uint64_t disk_bytes; /* segments * segment_size */
+};
+
+/* Open the log in config->disk and recover it: synchronous, start-up only.
+ * A torn tail is cut off silently (it was never confirmed); rot before it is
+ * -QR_ECORRUPT with segment and offset in ERR. */
+MUST_USE int store_open(const struct store_config *config,
+                        struct store **out, struct error *err);
+/* Wait-free close: forgets what is queued but not flushed, closes files. A
+ * write in flight must have completed (store_is_idle()). */
+void store_close(struct store **s);
+bool store_is_idle(const struct store *s);
+
+/* Every group found at start-up or created since, in id order. */
+void store_foreach_group(struct store *s,
+                         void (*cb)(void *arg,
+                                    const struct store_group_info *info),
+                         void *arg);
+/* 0 or -QR_ENOENT. */
+MUST_USE int store_group_info(struct store *s, qr_group_id group,
+                              struct store_group_info *out);
+
+/* Start group GROUP (must not exist). A volatile group lives in memory only:
+ * its batches count as durable at once (the calls return batch 0). */
+uint64_t store_group_create(struct store *s, qr_group_id group,
+                            const struct slice *header, bool is_volatile);
+/* Forget the group and all its records. */
+uint64_t store_group_delete(struct store *s, qr_group_id group);
+/* Term and vote (0 = none). */
+uint64_t store_hard_state(struct store *s, qr_group_id group, qr_term term,
+                          qr_replica_id vote);
+/* Append COUNT entries from FIRST on; entries from FIRST on that exist are
+ * cut off first. first_index <= FIRST <= last_index + 1. Takes a reference of
+ * each entry's data. */
+uint64_t store_append(struct store *s, qr_group_id group, qr_index first,
+                      const struct store_entry *entries, size_t count);
+/* Record a snapshot of the own machine, snapshot->index > the previous one and
+ * <= last_index. Entries <= index outside `live` are released once durable. */
+uint64_t store_snapshot(struct store *s, qr_group_id group,
+                        const struct store_snapshot *snapshot);
+/* Stage a live entry that belongs to a snapshot being received; kept beside
+ * the group's present state until store_install() or store_stage_drop(). */
+uint64_t store_stage(struct store *s, qr_group_id group, qr_index index,
+                     const struct store_entry *entry);
+void store_stage_drop(struct store *s, qr_group_id group);
+/* Replace the group's log and snapshot by SNAPSHOT and the staged entries;
+ * live entries already present at the same index and term count as staged.
+ * last_index becomes snapshot->index. -QR_ENOENT (with the first missing index
+ * in *MISSING) when a live entry is neither staged nor present. */
+MUST_USE int store_install(struct store *s, qr_group_id group,
+                           const struct store_snapshot *snapshot,
+                           uint64_t *batch, qr_index *missing);
+
+/* Write what was queued, unless a write is under way (then it follows). Call
+ * once at the end of each turn. */
+void store_flush(struct store *s);
+/* The highest durable batch, and the one that is gathering. */
+uint64_t store_durable(const struct store *s);
+uint64_t store_current(const struct store *s);
+
+/* The term of entry INDEX (also of the snapshot's index), or 0. */
+qr_term store_term(const struct store *s, qr_group_id group, qr_index index);
+/* Entry INDEX with a new reference in out->data (caller unrefs): from memory,
+ * or with a blocking read. -QR_ENOENT, -QR_ECORRUPT, -QR_EIO. */
+MUST_USE int store_read(struct store *s, qr_group_id group, qr_index index,
+                        struct store_entry *out);
+/* Whether store_read() would be served from memory. */
+bool store_is_cached(const struct store *s, qr_group_id group,
+                     qr_index index);
+
+/* A read that may go to the disk; embedded in its owner, pinned until `done`.
+ * `result` and `entry` (reference owned by the receiver) are set then. */
+struct store_fetch {
+    void (*done)(struct store_fetch *fetch);
+    void *arg;
+    qr_group_id group;
+    qr_index index;
+    int result;
+    struct store_entry entry;
+    void *impl;
+};
+/* Start FETCH (group, index, done set): calls done once, later (never from
+ * within this call). */
+void store_fetch(struct store *s, struct store_fetch *fetch);
+
+/* Groups whose unsnapshotted entries keep the oldest segment from reuse, up to
+ * MAX; the host asks them for a snapshot when store_is_pressed(). */
+size_t store_pinning_groups(struct store *s, qr_group_id *out, size_t max);
+/* The log holds more than twice its live bytes and 256 MiB (or four segments
+ * where they are small). */
+bool store_is_pressed(const struct store *s);
+void store_stats(const struct store *s, struct store_stats *out);
+
+#endif
