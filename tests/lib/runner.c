@@ -56,6 +56,12 @@ report(const char *file, int line, const char *text, const char *format,
     failed = true;
 }
 
+const void *
+test_pointer(const void *p)
+{
+    return p;
+}
+
 void
 test_check(const char *file, int line, bool fatal, const char *text, bool ok,
            const char *format, ...)
@@ -97,22 +103,29 @@ suite_options(const char *name)
     return &none;
 }
 
+/* A function of its own: longjmp clobbers the locals of its setjmp. */
 static void
-run_body(const struct test *t)
+run_phases(const struct test *t)
 {
     const struct test_options *s = suite_options(t->suite);
     void (*init)(void) = t->options->init ? t->options->init : s->init;
     void (*fini)(void) = t->options->fini ? t->options->fini : s->fini;
 
+    if (init != NULL) {
+        init();
+    }
+    t->run();
+    if (fini != NULL) {
+        fini();
+    }
+}
+
+static void
+run_body(const struct test *t)
+{
     failed = false;
     if (setjmp(leave) == 0) {
-        if (init != NULL) {
-            init();
-        }
-        t->run();
-        if (fini != NULL) {
-            fini();
-        }
+        run_phases(t);
     }
 }
 
@@ -124,7 +137,7 @@ run_child(const struct test *t)
     pid_t child = fork();
 
     if (child == 0) {
-        /* The abort is expected: no report of the sanitizer about it. */
+        /* The signal is expected: no report of the sanitizer about it. */
         if (t->options->signal != 0) {
             signal(t->options->signal, SIG_DFL);
         }
