@@ -1,0 +1,161 @@
+/* The queue machine: one queue's messages, consumers and publishers, as a pure
+ * function of its log. Design: section 8.
+ *
+ * A message is known by where its bytes lie: entry index, offset within the
+ * entry's body, size. The machine never keeps bodies.
+ *
+ * Life of a message:
+ *
+ *            ENQUEUE                deliver, GET
+ *   (none) ----------> ready ----------------------> unsettled at a consumer
+ *                        ^  front of the queue,          |        |
+ *                        |  redelivered, count + 1       |        | SETTLE,
+ *                        +---- RETURN, DETACH, ----------+        | DISCARD
+ *                              SESSION_DOWN                       v
+ *                                                               (gone)
+ *
+ * Order: ready messages leave in the order they came; returned ones go before
+ * all that were never delivered, in their original order among themselves.
+ * Consumers with credit take turns (round robin). An exclusive consumer is
+ * alone: ATTACH of it fails if there is another, and of others while it lives.
+ *
+ * Deliveries of a consumer are numbered 1, 2, 3 ...: its client sees at once
+ * when one is missing, and asks for a resend (queue_machine_resend()).
+ *
+ * Everything is bounded by queue_command.h; beyond a bound a command fails
+ * with a status, on every replica alike. */
+#ifndef MACHINE_QUEUE_QUEUE_MACHINE_H
+#define MACHINE_QUEUE_QUEUE_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <quorate/types.h>
+
+#include "base/check.h"
+
+struct buf;
+struct queue_machine;
+struct ranges;
+
+/* Where a message's bytes are. */
+struct queue_message {
+    qr_index index;  /* entry */
+    uint32_t offset; /* within the entry's body (qr_entry.body) */
+    uint32_t size;
+};
+
+enum queue_status {
+    QUEUE_OK = 0,
+    QUEUE_EMPTY = 1,       /* GET found nothing */
+    QUEUE_EXCLUSIVE = 2,   /* ATTACH refused: 403 in AMQP */
+    QUEUE_NO_CONSUMER = 3, /* the consumer is not attached */
+    QUEUE_LIMIT = 4        /* a bound of queue_command.h */
+};
+
+enum queue_effect_kind {
+    /* All commands of `session` up to `seq` have been applied. Coalesced: one
+     * per session and apply. */
+    QUEUE_EFFECT_APPLIED,
+    /* A command was refused because an earlier one is missing: `seq` is the
+     * next that is expected. */
+    QUEUE_EFFECT_GAP,
+    /* The outcome of command `seq` (ATTACH, GET, PURGE, DETACH, CANCEL):
+     * `status`, `value` (PURGE: messages dropped; GET: messages left). Kept in
+     * the state until the session's next such command, and repeated when the
+     * command is sent again. */
+    QUEUE_EFFECT_RESULT,
+    /* `message` to `consumer` as delivery `delivery`. `count`: how often it
+     * was delivered before (redelivered when > 0). */
+    QUEUE_EFFECT_DELIVER,
+    /* The last consumer has gone (auto-delete queues). */
+    QUEUE_EFFECT_UNUSED
+};
+
+struct queue_effect {
+    enum queue_effect_kind kind;
+    enum queue_status status;
+    uint64_t session;
+    uint64_t seq;
+    uint64_t consumer;
+    uint64_t delivery;
+    uint64_t value;
+    uint32_t count;
+    struct queue_message message;
+};
+
+/* What one apply wants done, in order. Reused from call to call. */
+struct queue_effects {
+    struct queue_effect *items;
+    size_t count;
+    size_t capacity;
+};
+
+void queue_effects_init(struct queue_effects *e);
+void queue_effects_deinit(struct queue_effects *e);
+void queue_effects_clear(struct queue_effects *e);
+
+struct queue_machine *queue_machine_new(void);
+void queue_machine_free(struct queue_machine **m);
+
+/* Apply the commands in BODY, entry INDEX, proposed at TIME_MS. Malformed
+ * bytes end the entry there, on every replica alike, and are counted. Appends
+ * to EFFECTS. */
+void queue_machine_apply(struct queue_machine *m, qr_index index,
+                         uint64_t time_ms, const void *body, size_t size,
+                         struct queue_effects *effects);
+
+/* The unsettled deliveries of CONSUMER of SESSION numbered FROM and up, as
+ * DELIVER effects, at most MAX, ascending; changes nothing. For clients that
+ * missed some when a leader or a link changed. Returns how many. */
+size_t queue_machine_resend(const struct queue_machine *m, uint64_t session,
+                            uint64_t consumer, uint64_t from, size_t max,
+                            struct queue_effects *effects);
+/* The highest command of SESSION applied, 0 if none; and its last RESULT, if
+ * it has one, as an effect. For clients that ask a new leader. */
+uint64_t queue_machine_session(const struct queue_machine *m,
+                               uint64_t session,
+                               struct queue_effects *result);
+
+/* The whole state, deterministic; LIVE gets every index with a message that is
+ * not gone. Format: docs/formats/queue.md, versioned. */
+void queue_machine_snapshot(const struct queue_machine *m, struct buf *out,
+                            struct ranges *live);
+/* 0 or -QR_EFORMAT, -QR_EVERSION (M unchanged then). SIZE 0: empty state. */
+MUST_USE int queue_machine_restore(struct queue_machine *m, const void *data,
+                                   size_t size);
+
+struct queue_counts {
+    uint64_t ready;
+    uint64_t unsettled;
+    uint64_t ready_bytes;
+    uint64_t unsettled_bytes;
+    uint64_t consumers; /* attached; not those of GET or cancelled */
+    uint64_t sessions;
+    uint64_t malformed; /* entries cut short */
+    uint64_t dead_bytes; /* of bodies gone since the last snapshot */
+};
+void queue_machine_counts(const struct queue_machine *m,
+                          struct queue_counts *out);
+
+/* One consumer, for listings. */
+struct queue_consumer_info {
+    uint64_t session;
+    uint64_t consumer;
+    const uint8_t *tag; /* borrowed */
+    size_t tag_size;
+    uint32_t credit;
+    uint32_t flags;
+    uint64_t unsettled;
+    bool is_cancelled;
+};
+void queue_machine_foreach_consumer(
+    const struct queue_machine *m,
+    void (*cb)(void *arg, const struct queue_consumer_info *info), void *arg);
+/* Each session, ascending: whether sessions of nodes that died remain. */
+void queue_machine_foreach_session(const struct queue_machine *m,
+                                   void (*cb)(void *arg, uint64_t session),
+                                   void *arg);
+
+#endif
