@@ -7,7 +7,9 @@
 
 #include "base/check.h"
 
-enum { ERROR_TEXT_SIZE = 512 };
+enum {
+    ERROR_TEXT_SIZE = 512
+};
 
 /* A text for people. Cleared by error_clear(); truncated when full. */
 struct error {

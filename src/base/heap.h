@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Elements of one heap; more stops the process. */
+#define HEAP_COUNT_MAX ((size_t)1 << 32)
+
 /* Embed in the element; owned by the heap while in it. */
 struct heap_node {
     uint64_t key;
@@ -21,7 +24,9 @@ struct heap {
     uint64_t order_next;
 };
 
+/* An empty heap; allocates nothing. */
 void heap_init(struct heap *h);
+/* Release the memory. Elements still in it are no longer in a heap. */
 void heap_deinit(struct heap *h);
 /* Insert NODE (not in a heap; zeroed before its first use) at KEY. */
 void heap_insert(struct heap *h, struct heap_node *node, uint64_t key);
@@ -29,6 +34,7 @@ void heap_insert(struct heap *h, struct heap_node *node, uint64_t key);
 void heap_remove(struct heap *h, struct heap_node *node);
 /* The least element or NULL. */
 struct heap_node *heap_min(const struct heap *h);
+/* Whether NODE is in a heap. */
 bool heap_has(const struct heap_node *node);
 
 #endif

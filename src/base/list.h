@@ -77,11 +77,11 @@ list_pop_front(struct list *head)
 
 #define list_entry(ptr, type, member) CONTAINER_OF(ptr, type, member)
 
-#define list_foreach(it, head)                                                 \
+#define list_foreach(it, head) \
     for ((it) = (head)->next; (it) != (head); (it) = (it)->next)
 
-#define list_foreach_safe(it, tmp, head)                                       \
-    for ((it) = (head)->next, (tmp) = (it)->next; (it) != (head);              \
+#define list_foreach_safe(it, tmp, head)                          \
+    for ((it) = (head)->next, (tmp) = (it)->next; (it) != (head); \
          (it) = (tmp), (tmp) = (it)->next)
 
 #endif

@@ -30,14 +30,16 @@ struct logger {
 
 /* Format a line of at most LOG_LINE_SIZE bytes and hand it to the sink.
  * LOGGER NULL drops it. CATEGORY such as "connection", "peer", "queue". */
-enum { LOG_LINE_SIZE = 1024 };
+enum {
+    LOG_LINE_SIZE = 1024
+};
 void log_at(const struct logger *logger, enum log_level level,
             const char *category, const char *fmt, ...) PRINTF(4, 5);
 
-#define log_debug(l, cat, ...) log_at((l), LOG_DEBUG, (cat), __VA_ARGS__)
-#define log_info(l, cat, ...) log_at((l), LOG_INFO, (cat), __VA_ARGS__)
+#define log_debug(l, cat, ...)   log_at((l), LOG_DEBUG, (cat), __VA_ARGS__)
+#define log_info(l, cat, ...)    log_at((l), LOG_INFO, (cat), __VA_ARGS__)
 #define log_warning(l, cat, ...) log_at((l), LOG_WARNING, (cat), __VA_ARGS__)
-#define log_error(l, cat, ...) log_at((l), LOG_ERROR, (cat), __VA_ARGS__)
+#define log_error(l, cat, ...)   log_at((l), LOG_ERROR, (cat), __VA_ARGS__)
 
 const char *log_level_name(enum log_level level);
 /* The level called NAME ("debug" ... "critical", "none"); false if unknown. */

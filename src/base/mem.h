@@ -4,6 +4,10 @@
 #define BASE_MEM_H
 
 #include <stddef.h>
+#include <stdint.h>
+
+/* No object is larger than this; asking for more stops the process. */
+#define MEM_SIZE_MAX ((size_t)PTRDIFF_MAX)
 
 /* SIZE bytes, uninitialised; never NULL, SIZE 0 gives a unique pointer. */
 void *mem_alloc(size_t size);

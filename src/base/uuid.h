@@ -7,7 +7,9 @@
 
 #include "base/check.h"
 
-enum { UUID_TEXT_SIZE = 37 };
+enum {
+    UUID_TEXT_SIZE = 37
+};
 
 struct uuid {
     uint8_t bytes[16];
