@@ -1,0 +1,317 @@
+/* The broker of one shard: what every front end talks to. It knows vhosts,
+ * exchanges, queues, permissions; no protocol, and of Raft only groups and
+ * their leaders (quorate/host.h).
+ *
+ * Faults carry a kind and RabbitMQ's text for it, which clients match on; a
+ * front end turns the kind into its protocol's code.
+ *
+ * Calls that need the cluster take a `struct broker_call`, embedded by the
+ * caller and pinned until its `done` has run: exactly once, later, never from
+ * within the call itself, and at most BROKER_CALL_TIMEOUT_MS later. A call may
+ * be abandoned (broker_call_abandon): then `done` does not run.
+ *
+ * Everything runs on the shard's own thread. */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <quorate/types.h>
+
+#include "base/check.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "machine/meta/meta_machine.h"
+
+struct broker;
+struct broker_call;
+struct broker_consumer;
+struct broker_publisher;
+struct buf;
+struct env;
+struct error;
+struct qr_host;
+
+enum {
+    BROKER_CALL_TIMEOUT_MS = 15000,
+    BROKER_FAULT_TEXT_SIZE = 512,
+    /* A publisher with this much unconfirmed is congested; it is relieved at
+     * half of it. Its front end stops reading meanwhile. */
+    BROKER_PUBLISHER_BYTES_MAX = 8 << 20,
+    BROKER_PUBLISHER_MESSAGES_MAX = 16384,
+    BROKER_MESSAGE_SIZE_MAX = 16 << 20, /* body; max_message_size */
+    BROKER_PREFETCH_DEFAULT = 2000      /* where a client asks for no limit */
+};
+
+enum broker_fault_kind {
+    BROKER_OK,
+    BROKER_NOT_FOUND,      /* 404 */
+    BROKER_ACCESS_REFUSED, /* 403 */
+    BROKER_LOCKED,         /* 405 */
+    BROKER_PRECONDITION,   /* 406 */
+    BROKER_NOT_ALLOWED,    /* 530 */
+    BROKER_NOT_IMPLEMENTED, /* 540 */
+    BROKER_RESOURCE,       /* 506 */
+    BROKER_INVALID,        /* 503 */
+    BROKER_INTERNAL        /* 541: no quorum in time, and the like */
+};
+
+struct broker_fault {
+    enum broker_fault_kind kind;
+    char text[BROKER_FAULT_TEXT_SIZE]; /* without the code's name */
+};
+
+/* What a call came to. */
+struct broker_reply {
+    struct broker_fault fault; /* kind BROKER_OK: done */
+    struct meta_text queue;    /* declare: its name (borrowed) */
+    uint64_t messages;         /* declare: ready; purge, delete: dropped;
+                                  get: left */
+    uint64_t consumers;        /* declare */
+    struct broker_delivery *delivery; /* get: the message, or NULL (borrowed) */
+};
+
+struct broker_call {
+    void (*done)(struct broker_call *call, const struct broker_reply *reply);
+    void *arg;
+    void *impl; /* NULL when no call is under way */
+};
+
+/* Forget CALL: `done` will not run. Harmless when none is under way. */
+void broker_call_abandon(struct broker_call *call);
+
+/* A client's connection, embedded in the front end's. Fill `name` ...
+ * `protocol`, authenticate, open a vhost, register. Counters are the front
+ * end's to keep. */
+struct broker_connection {
+    uint64_t id; /* unique on this start of this node; set by register */
+    char name[160];      /* "127.0.0.1:40000 -> 127.0.0.1:5672" */
+    char peer_host[64];
+    uint16_t peer_port;
+    uint16_t port;
+    char user[256];
+    char vhost[256];
+    const char *protocol; /* "AMQP 0-9-1" */
+    const char *state;    /* "starting", "running", "blocked", "closing" */
+    char client[256];     /* connection_name, product: for listings */
+    uint32_t channels_count;
+    uint64_t connected_ms;
+    uint64_t bytes_received;
+    uint64_t bytes_sent;
+    struct list link;
+    struct list channels; /* broker_channel.link */
+    /* Close it, for TEXT: operator, deleted vhost or user, shutdown (320). */
+    void (*force_close)(struct broker_connection *c, const char *text);
+    bool owns_queues; /* has declared an exclusive queue; the broker's */
+};
+
+/* A channel, for listings. */
+struct broker_channel {
+    struct list link;
+    uint16_t number;
+    bool is_confirming;
+    uint16_t prefetch;
+    uint32_t consumers_count;
+    uint64_t unconfirmed;
+    uint64_t unacknowledged;
+};
+
+/* Is PASSWORD right for USER? A slow hash off the loop, or a cached yes. The
+ * fault's text is for the log; a client is told as little as RabbitMQ tells.
+ * IS_LOOPBACK: the connection comes from this machine (loopback_users). */
+void broker_authenticate(struct broker *b, const char *user,
+                         size_t user_size, const char *password,
+                         size_t password_size, bool is_loopback,
+                         struct broker_call *call);
+/* Register C (user and vhost set): checks that the vhost exists and that the
+ * user has permissions there. NOT_ALLOWED (530) otherwise. */
+void broker_connection_open(struct broker *b, struct broker_connection *c,
+                            struct broker_fault *fault);
+/* C is gone: drops what it owned. Its consumers are detached, and its
+ * publishers closed, before. Harmless when it was never opened. */
+void broker_connection_closed(struct broker *b, struct broker_connection *c);
+
+/* Exchanges. TYPE as text; an unknown one is INVALID (503). */
+struct broker_exchange_spec {
+    struct meta_text name;
+    struct meta_text type;
+    struct meta_text arguments; /* encoded AMQP table, validated */
+    bool is_passive;
+    bool is_durable;
+    bool is_auto_delete;
+    bool is_internal;
+};
+void broker_exchange_declare(struct broker *b, struct broker_connection *c,
+                             const struct broker_exchange_spec *spec,
+                             struct broker_call *call);
+void broker_exchange_delete(struct broker *b, struct broker_connection *c,
+                            struct meta_text name, bool if_unused,
+                            struct broker_call *call);
+/* Queues. An empty name asks for a generated one (amq.gen-...). */
+struct broker_queue_spec {
+    struct meta_text name;
+    struct meta_text arguments;
+    bool is_passive;
+    bool is_durable;
+    bool is_exclusive;
+    bool is_auto_delete;
+};
+void broker_queue_declare(struct broker *b, struct broker_connection *c,
+                          const struct broker_queue_spec *spec,
+                          struct broker_call *call);
+void broker_queue_delete(struct broker *b, struct broker_connection *c,
+                         struct meta_text name, bool if_unused, bool if_empty,
+                         struct broker_call *call);
+void broker_queue_purge(struct broker *b, struct broker_connection *c,
+                        struct meta_text name, struct broker_call *call);
+struct broker_binding_spec {
+    struct meta_text source; /* exchange */
+    struct meta_text destination;
+    bool to_exchange;
+    struct meta_text key;
+    struct meta_text arguments;
+};
+void broker_bind(struct broker *b, struct broker_connection *c,
+                 const struct broker_binding_spec *spec,
+                 struct broker_call *call);
+void broker_unbind(struct broker *b, struct broker_connection *c,
+                   const struct broker_binding_spec *spec,
+                   struct broker_call *call);
+
+/* A message on its way in. Slices are borrowed; referenced as needed. */
+struct broker_message {
+    struct meta_text exchange;
+    struct meta_text key;
+    struct slice properties; /* the front end's own encoding, opaque */
+    const struct slice *body; /* pieces */
+    size_t body_count;
+    size_t body_size;
+};
+
+/* One channel's publishing, embedded in it. */
+struct broker_publisher {
+    struct broker_connection *connection;
+    /* Messages with tag <= TAG, in the order published, are safe with every
+     * queue that they went to (MULTIPLE), or this one is; or it was refused.
+     * Only for tags that are not 0. */
+    void (*on_confirm)(struct broker_publisher *p, uint64_t tag,
+                       bool multiple, bool is_ok);
+    /* Congestion (see BROKER_PUBLISHER_*) began or ended. */
+    void (*on_congestion)(struct broker_publisher *p, bool is_congested);
+    void *arg;
+    void *impl;
+};
+void broker_publisher_open(struct broker *b, struct broker_publisher *p);
+/* No more callbacks. What was published still goes to its queues. */
+void broker_publisher_close(struct broker_publisher *p);
+/* Route and send. TAG 0: no confirm wanted; otherwise 1, 2, 3 ... *ROUTED says
+ * to how many queues (0: a mandatory message is to be returned before its
+ * confirm, which is reported later as usual). FAULT: NOT_FOUND (exchange),
+ * ACCESS_REFUSED, PRECONDITION (too large): the message is not taken. */
+void broker_publish(struct broker_publisher *p,
+                    const struct broker_message *message, uint64_t tag,
+                    size_t *routed, struct broker_fault *fault);
+
+/* A message on its way out. Slices are borrowed for the call. */
+struct broker_delivery {
+    uint64_t id; /* of this consumer: 1, 2, 3 ... */
+    bool is_redelivered;
+    uint32_t delivery_count; /* deliveries before this one */
+    struct meta_text exchange;
+    struct meta_text key;
+    struct slice properties;
+    struct slice body;
+};
+
+/* A consumer, embedded in the front end's. */
+struct broker_consumer {
+    void (*on_deliver)(struct broker_consumer *c,
+                       const struct broker_delivery *delivery);
+    /* The queue is gone: nothing comes any more, nothing need be settled.
+     * The consumer is detached already. */
+    void (*on_cancelled)(struct broker_consumer *c);
+    void *arg;
+    void *impl;
+};
+struct broker_consume_spec {
+    struct meta_text queue;
+    struct meta_text tag;
+    struct meta_text arguments;
+    uint32_t prefetch; /* 0: BROKER_PREFETCH_DEFAULT */
+    bool is_exclusive;
+    bool is_no_ack; /* the front end settles each when its socket has taken it */
+};
+/* Deliveries may begin before CALL is done? No: after. */
+void broker_consume(struct broker *b, struct broker_connection *c,
+                    const struct broker_consume_spec *spec,
+                    struct broker_consumer *consumer,
+                    struct broker_call *call);
+/* basic.cancel: no more deliveries; what is unsettled may still be settled. */
+void broker_consumer_cancel(struct broker_consumer *consumer,
+                            struct broker_call *call);
+/* The channel is gone: unsettled deliveries go back to the queue. */
+void broker_consumer_detach(struct broker_consumer *consumer);
+
+enum broker_outcome {
+    BROKER_ACK,
+    BROKER_REQUEUE,
+    BROKER_DISCARD
+};
+/* Settle deliveries FIRST to LAST of CONSUMER; those that are settled already
+ * are skipped. */
+void broker_settle(struct broker_consumer *consumer, uint64_t first,
+                   uint64_t last, enum broker_outcome outcome);
+
+/* basic.get: CONSUMER (one per channel and queue, made on first use, detached
+ * with the channel) holds what is got until it is settled; reply->delivery,
+ * reply->messages. */
+void broker_get(struct broker *b, struct broker_connection *c,
+                struct meta_text queue, struct broker_consumer *consumer,
+                struct broker_call *call);
+/* Whether CONSUMER has been given to broker_consume() or broker_get() and not
+ * detached or cancelled by the broker since. */
+bool broker_consumer_is_attached(const struct broker_consumer *consumer);
+
+/* This shard's copy of the metadata. */
+struct meta_machine *broker_meta(struct broker *b);
+/* Connections of this shard (broker_connection.link). */
+struct list *broker_connections(struct broker *b);
+/* Close all connections with RabbitMQ's shutdown text and refuse new ones. */
+void broker_shutdown(struct broker *b);
+/* The cluster's name; and whether metadata has a leader that was heard of. */
+const char *broker_cluster_name(const struct broker *b);
+bool broker_is_ready(const struct broker *b);
+
+struct broker_user_config {
+    const char *name;
+    const char *password;
+    const char *tags;
+};
+struct broker_config {
+    struct env *env;
+    struct qr_host *host;
+    const char *cluster_name;
+    const char *node_name;
+    const char *node_address; /* of its links */
+    /* Made when the metadata is empty (default_user, default_vhost). */
+    const char *default_user;
+    const char *default_pass;
+    const char *default_vhost;
+    const char *default_user_tags;
+    bool guest_loopback_only; /* loopback_users.guest */
+    uint32_t queue_replicas;  /* quorum_queue.initial_cluster_size */
+    /* First members of the metadata group: node ids, equal on every node. */
+    const qr_node_id *initial_nodes;
+    size_t initial_nodes_count;
+};
+/* The broker of config->env's shard; opens the metadata group (shard 0) and
+ * the queue groups of this shard that the store recovered. Config strings are
+ * borrowed for its life. */
+struct broker *broker_new(const struct broker_config *config);
+void broker_free(struct broker **b);
+/* For the host: pass these in qr_host_config with the address of a pointer to
+ * the broker... see host_unknown and host_deleted in broker.c. */
+
+#endif
