@@ -17,8 +17,8 @@
 #include <quorate/types.h>
 
 #include "base/timer.h"
-#include "base/uuid.h"
 #include "peer/frame.h"
+#include "peer/link_event.h"
 
 struct env;
 struct logger;
@@ -31,22 +31,6 @@ struct work {
     void (*run)(struct work *w);
     void (*done)(struct work *w);
     void *impl;
-};
-
-enum link_event {
-    LINK_UP,      /* handshake done; a new epoch of this link */
-    LINK_DOWN,    /* lost; the peer may live */
-    LINK_REFUSED, /* its host answers that nothing listens: the peer is dead */
-    LINK_SILENT   /* nothing heard for the detector's time: suspected */
-};
-
-/* What a link knows of its peer. */
-struct link_peer {
-    qr_node_id node;
-    uint32_t boot;   /* of the peer's process: counts its starts */
-    uint16_t shards; /* of the peer */
-    struct uuid uuid;
-    uint64_t epoch; /* of the link; grows with each LINK_UP */
 };
 
 struct env_ops {
