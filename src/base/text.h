@@ -1,0 +1,27 @@
+/* Small judgements about bytes that are meant as text. None of them needs a
+ * NUL at the end; TEXT may be NULL when SIZE is 0. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+
+/* Whether SIZE bytes at TEXT are the NUL-terminated EXPECTED. */
+bool text_equal(const void *text, size_t size, const char *expected);
+/* A decimal number of digits only, in [MIN, MAX]. -QR_EFORMAT: no number, or
+ * more than that; -QR_EINVAL: a number outside of the limits. */
+MUST_USE int parse_u64(const char *text, size_t size, uint64_t min,
+                       uint64_t max, uint64_t *out);
+/* "true", "on" and "yes", or "false", "off" and "no"; else -QR_EFORMAT. */
+MUST_USE int parse_bool(const char *text, size_t size, bool *out);
+/* Bytes of the UTF-8 character at TEXT, 1 to 4; 0 if there is none: the text
+ * is at its end, cut short, overlong, a surrogate or past U+10FFFF (RFC 3629,
+ * section 3). */
+size_t utf8_character_size(const void *text, size_t size);
+/* Whether all of TEXT is UTF-8. The empty text is. */
+bool utf8_is_valid(const void *text, size_t size);
+
+#endif
