@@ -1,0 +1,163 @@
+"""Rules about what code says: calls, documentation, assertions, tests."""
+
+import re
+from collections import defaultdict
+
+from rules import rule
+from tree import Finding
+
+ALLOCATE = 'mem_alloc and its family (base/mem.h)'
+CLOCK = "the env's clock, so that the simulator owns time"
+RANDOM = 'base/rng.h, or the env for what must not be guessed'
+PARSE = 'a parser that reports errors'
+FORMAT = 'snprintf with the size'
+WAIT = 'a timer of the loop'
+
+BANNED = {
+    'malloc': ALLOCATE, 'calloc': ALLOCATE, 'realloc': ALLOCATE,
+    'reallocarray': ALLOCATE, 'strdup': ALLOCATE, 'strndup': ALLOCATE,
+    'asprintf': ALLOCATE, 'vasprintf': ALLOCATE, 'getline': ALLOCATE,
+    'free': 'mem_free (base/mem.h)',
+    'alloca': 'a pool or an arena',
+    'strcpy': 'memcpy or snprintf with the size', 'stpcpy': FORMAT,
+    'strcat': FORMAT, 'strncpy': 'memcpy or snprintf', 'strncat': FORMAT,
+    'sprintf': FORMAT, 'vsprintf': 'vsnprintf with the size',
+    'gets': 'fgets', 'strtok': 'strchr and a slice',
+    'atoi': PARSE, 'atol': PARSE, 'atoll': PARSE, 'atof': PARSE,
+    'scanf': PARSE, 'sscanf': PARSE, 'fscanf': PARSE,
+    'rand': RANDOM, 'srand': RANDOM, 'random': RANDOM, 'srandom': RANDOM,
+    'drand48': RANDOM, 'getrandom': RANDOM, 'RAND_bytes': RANDOM,
+    'time': CLOCK, 'gettimeofday': CLOCK, 'clock_gettime': CLOCK,
+    'clock': CLOCK, 'uv_hrtime': CLOCK, 'uv_now': CLOCK,
+    'localtime': 'gmtime_r', 'gmtime': 'gmtime_r', 'ctime': 'strftime',
+    'sleep': WAIT, 'usleep': WAIT, 'nanosleep': WAIT, 'uv_sleep': WAIT,
+    'abort': 'ASSERT or UNREACHABLE (base/check.h)',
+    'assert': 'ASSERT (base/check.h)',
+    'exit': 'an error returned to main',
+    'system': 'posix_spawn with a list of arguments', 'popen': 'posix_spawn',
+    'setjmp': 'an error return', 'longjmp': 'an error return',
+    'strerror': 'strerror_r, or uv_strerror_r',
+    'signal': 'sigaction, or uv_signal',
+    'printf': 'base/log.h, or the program that owns stdout',
+}
+BANNED_HEADERS = {'assert.h': 'base/check.h', 'alloca.h': 'a pool'}
+CALL = re.compile(r'(?<![\w.])(?<!->)(' + '|'.join(BANNED) + r')\s*\(')
+PRINTING_ROOMS = {'daemon', 'ctl', 'bench', 'sim'}
+
+DENSITY_MIN = 1.5
+DENSE_ROOMS = ('base', 'store', 'machine', 'consensus')
+ASSERTS = re.compile(r'\b(ASSERT|ASSERT_IMPLIES|OBJ_CHECK|UNREACHABLE)\s*\(')
+
+
+@rule('banned')
+def banned(tree):
+    """No call that has a safer or testable replacement."""
+    for source in tree.files(('src', 'include')):
+        for m in CALL.finditer(source.plain):
+            name = m.group(1)
+            if name == 'printf' and source.room in PRINTING_ROOMS:
+                continue
+            if not tree.allow('banned', source.path, name):
+                yield Finding(source.path, source.line_of(m.start()),
+                              f'{name}: use {BANNED[name]}')
+        for line, name in source.includes:
+            if name in BANNED_HEADERS:
+                yield Finding(source.path, line, f'<{name}>: use '
+                              f'{BANNED_HEADERS[name]}')
+    yield from tree.stale('banned')
+
+
+def declarations(source):
+    """(offset, text) of what ends in ; at the outermost level."""
+    depth, start = 0, 0
+    for m in re.finditer(r'[{};]', source.plain):
+        mark = m.group(0)
+        if mark == '{':
+            if re.search(r'extern\s+$', source.plain[start:m.start()]):
+                start = m.end()
+                continue
+            depth += 1
+        elif mark == '}':
+            depth = max(depth - 1, 0)
+            if depth == 0 and re.search(r'\)\s*\{', source.plain[start:]):
+                head = source.plain[start:m.end()]
+                if re.match(r'[^={]*\)\s*\{', head):
+                    start = m.end()
+        elif depth == 0:
+            yield start, source.plain[start:m.start()]
+            start = m.end()
+
+
+def is_prototype(text):
+    """A declaration of a function that others can call."""
+    text = re.sub(r'__attribute__\s*\(\(.*?\)\)', ' ', text, flags=re.S)
+    text = ' '.join(text.split())
+    if not text.endswith(')') and not re.search(r'\)\s*[A-Z_]+(\(.*\))?$',
+                                                text):
+        return False
+    if re.match(r'(static|typedef|_Static_assert|static_assert)\b', text):
+        return False
+    return '{' not in text and '=' not in text and \
+        not re.search(r'\(\s*\*', text.split('(', 1)[0] + '(') and \
+        re.match(r'[^(]*\w[ *]+\w+ ?\(', text) is not None
+
+
+@rule('documented')
+def documented(tree):
+    """Every prototype in a header has its contract above it."""
+    for source in tree.files(('src', 'include'), ('.h',)):
+        contract_ends = 0
+        for offset, text in declarations(source):
+            if not is_prototype(text):
+                continue
+            end = source.line_of(offset + len(text))
+            line = source.line_of(offset + len(text) - len(text.lstrip()))
+            above = source.lines[line - 2].rstrip() if line > 1 else ''
+            # A family may share one: prototypes below it without a gap.
+            if above.endswith('*/') or contract_ends == line - 1:
+                contract_ends = end
+                continue
+            name = re.search(r'(\w+) ?\(', text).group(1)
+            yield Finding(source.path, line, f'{name}: say above it what '
+                          'it does, who owns what, which errors')
+
+
+def has_test(source, tests):
+    stem = source.path.stem
+    for test in tests:
+        name = re.sub(r'^test_|_test$', '', test.stem)
+        if name == stem or name.startswith(stem + '_'):
+            return True
+    return False
+
+
+@rule('tested')
+def tested(tree):
+    """Every source file has a test file, or a reason in allow.txt."""
+    for source in tree.files(('src',), ('.c',)):
+        folder = tree.root / 'tests/unit' / (source.room or '')
+        tests = list(folder.glob('*.c')) if folder.is_dir() else []
+        if source.path.name != 'main.c' and not has_test(source, tests) and \
+                not tree.allow('tested', source.path, '*'):
+            yield Finding(source.path, 1,
+                          f'no tests/unit/{source.room}/'
+                          f'{source.path.stem}_test.c')
+    yield from tree.stale('tested')
+
+
+@rule('assertions')
+def assertions(tree):
+    """base, store, machine and consensus assert 1.5 times a function."""
+    functions, asserts = defaultdict(int), defaultdict(int)
+    for source in tree.files(('src',)):
+        top = (source.room or '').split('/')[0]
+        for function in source.functions:
+            functions[top] += 1
+            asserts[top] += len(ASSERTS.findall(function.body))
+    for room in sorted(functions):
+        density = asserts[room] / functions[room]
+        tree.note(f'{room:10} {functions[room]:5} functions '
+                  f'{asserts[room]:5} assertions {density:6.2f} each')
+        if room in DENSE_ROOMS and density < DENSITY_MIN:
+            yield Finding(f'src/{room}', 1, f'{density:.2f} assertions a '
+                          f'function, {DENSITY_MIN} wanted')
