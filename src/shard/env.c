@@ -1,0 +1,61 @@
+/* Registration and delivery, the same for every runtime: rooms take ranges of
+ * frame kinds, and hear of links and turns in the order they registered. */
+#include "shard/env.h"
+
+#include "base/check.h"
+
+void
+env_register(struct env *env, const struct env_handler *handler)
+{
+    ASSERT(env->handlers_count < ENV_HANDLERS_MAX);
+    ASSERT(handler->kind_first <= handler->kind_limit);
+    ASSERT(handler->kind_limit <= FRAME_KIND_LIMIT);
+    ASSERT_IMPLIES(handler->kind_first < handler->kind_limit,
+                   handler->on_frame != NULL);
+    for (size_t i = 0; i < env->handlers_count; i++) {
+        const struct env_handler *h = &env->handlers[i];
+
+        /* Two rooms that both want a kind: one would never see its frames. */
+        ASSERT(handler->kind_first >= h->kind_limit ||
+               h->kind_first >= handler->kind_limit);
+    }
+    env->handlers[env->handlers_count++] = *handler;
+}
+
+const struct env_handler *
+env_handler(const struct env *env, uint16_t kind)
+{
+    for (size_t i = 0; i < env->handlers_count; i++) {
+        const struct env_handler *h = &env->handlers[i];
+
+        if (kind >= h->kind_first && kind < h->kind_limit) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+void
+env_link_event(struct env *env, enum link_event event,
+               const struct link_peer *peer)
+{
+    for (size_t i = 0; i < env->handlers_count; i++) {
+        const struct env_handler *h = &env->handlers[i];
+
+        if (h->on_link != NULL) {
+            h->on_link(h->arg, event, peer);
+        }
+    }
+}
+
+void
+env_run_turn(struct env *env)
+{
+    for (size_t i = 0; i < env->handlers_count; i++) {
+        const struct env_handler *h = &env->handlers[i];
+
+        if (h->on_turn != NULL) {
+            h->on_turn(h->arg);
+        }
+    }
+}
