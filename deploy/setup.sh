@@ -249,4 +249,4 @@ esac
 command -v apt-get > /dev/null || die "this script needs Debian 12 (apt-get)"
 install_packages
 fetch_raft
-say "done; build with: meson setup build && meson compile -C build"
+say "done; build with: meson setup build/release && ninja -C build/release"

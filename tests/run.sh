@@ -1,0 +1,207 @@
+#!/bin/bash
+# The whole test suite, in all build set-ups. tests/run.sh --help says more.
+#
+# A stage is a function stage_NAME below: it runs in a subshell with -e, its
+# output goes to build/logs/NAME.log, and a non-zero exit fails it. Stages run
+# one after the other; each uses both cores itself.
+set -uo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$top" || exit 1
+logs=$top/build/logs
+jobs=${JOBS:-$(nproc)}
+sim_seeds=200
+sim_seeds_sanitized=20
+
+# In the order in which they run.
+all_stages=(unit clang tidy sim asan tsan integration)
+# The tidy rules that take no time.
+quick_rules=(
+    assertions banned codespell columns cycles documented file-size format
+    function-size globals importers later layers narrative scripts
+    self-contained tested selftest
+)
+
+usage() {
+    cat <<TXT
+usage: tests/run.sh [STAGE...]
+       tests/run.sh quick
+
+Builds in build/ and tests. Without arguments: all stages, as CI runs them.
+
+  unit         gcc, warnings are errors: unit and property tests
+  clang        the same with clang
+  tidy         format, layers, sizes, clang-tidy, cppcheck, codespell, ...
+  sim          $sim_seeds seeds of the cluster simulator
+  asan         AddressSanitizer and UBSan: unit tests, $sim_seeds_sanitized seeds
+  tsan         ThreadSanitizer: unit tests
+  integration  real clients against real nodes (tests/integration)
+  quick        unit, the quick tidy rules, a few seeds
+
+Environment:
+  JOBS         parallel jobs (default: the number of cores, $jobs)
+  SIM_SEEDS    seeds to simulate (default: $sim_seeds)
+
+Needs what deploy/setup.sh installs. Each stage's output is in
+build/logs/STAGE.log. Exits 0 if all passed.
+TXT
+}
+
+# Set up the build directory build/$1 with these meson options, once; set it
+# up anew when they change.
+configure() {
+    local name=$1 stamp=build/$1/run-options
+    shift
+    local want="CC=${CC:-gcc} $*"
+    if [ "$(cat "$stamp" 2> /dev/null)" = "$want" ]; then
+        return
+    fi
+    rm -rf "build/$name"
+    CC=${CC:-gcc} meson setup "build/$name" -Dwerror=true "$@"
+    echo "$want" > "$stamp"
+}
+
+# configure and compile.
+build() {
+    configure "$@"
+    meson compile -C "build/$1" -j "$jobs"
+}
+
+# Run a suite of the tests built in build/$1.
+suite() {
+    local name=$1 suite=$2
+    shift 2
+    meson test -C "build/$name" --no-rebuild --print-errorlogs \
+        --num-processes "$jobs" --suite "$suite" "$@"
+}
+
+# Simulate seeds 1 to $2 with the program of build/$1.
+simulate() {
+    local program=build/$1/src/quorate-sim seeds=$2
+    if [ ! -f src/sim/main.c ]; then
+        echo "src/sim has no program yet"
+        return
+    fi
+    seq 1 "$seeds" |
+        xargs -P "$jobs" -I '{}' sh -c \
+            '"$0" --seed {} > "$1/sim-seed-{}.log" 2>&1 ||
+             { echo "seed {} failed: see $1/sim-seed-{}.log"; exit 1; }' \
+            "$program" "$logs"
+    rm -f "$logs"/sim-seed-*.log
+    echo "$seeds seeds passed"
+}
+
+stage_unit() {
+    build gcc
+    suite gcc unit
+}
+
+stage_clang() {
+    CC=clang build clang -Db_lundef=false
+    suite clang unit
+}
+
+stage_tidy() {
+    build gcc
+    suite gcc tidy --verbose
+}
+
+stage_quick_tidy() {
+    build gcc
+    suite gcc tidy "${quick_rules[@]/#/tidy-}"
+}
+
+stage_sim() {
+    build gcc
+    simulate gcc "${SIM_SEEDS:-$sim_seeds}"
+}
+
+stage_asan() {
+    export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
+    export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+    build asan -Db_sanitize=address,undefined
+    suite asan unit --timeout-multiplier 3
+    simulate asan "$sim_seeds_sanitized"
+}
+
+stage_tsan() {
+    export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+    build tsan -Db_sanitize=thread
+    suite tsan unit --timeout-multiplier 3
+}
+
+stage_integration() {
+    if [ ! -x tests/integration/run.sh ]; then
+        echo "tests/integration has no run.sh yet"
+        return
+    fi
+    build gcc
+    # Debian's Python has the clients that deploy/setup.sh installs.
+    export PATH=/usr/bin:$PATH
+    QUORATE_BUILD=$top/build/gcc tests/integration/run.sh
+}
+
+# Run one stage, time it, and add its line to the summary.
+run_stage() {
+    local name=$1 start=$SECONDS result=passed
+    local log=$logs/$name.log
+    printf '%-12s ' "$name"
+    # set -e is ignored left of ||, hence a shell of its own.
+    (
+        set -e
+        "stage_${name//-/_}"
+    ) > "$log" 2>&1 < /dev/null &
+    if ! wait $!; then
+        result=FAILED
+        failed+=("$name")
+    fi
+    summary+=("$(printf '%-12s %-7s %5d s' "$name" "$result" \
+        "$((SECONDS - start))")")
+    printf '%-7s %5d s\n' "$result" "$((SECONDS - start))"
+    if [ "$result" = FAILED ]; then
+        tail -n 40 "$log" | sed 's/^/    /'
+        printf '    the whole log: %s\n' "${log#"$top"/}"
+    fi
+}
+
+stages=()
+for argument in "${@:-all}"; do
+    case $argument in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    all) stages+=("${all_stages[@]}") ;;
+    quick)
+        stages+=(unit quick-tidy sim)
+        SIM_SEEDS=${SIM_SEEDS:-10}
+        ;;
+    unit | clang | tidy | sim | asan | tsan | integration)
+        stages+=("$argument")
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+done
+
+if ! deploy/setup.sh --check; then
+    echo "tests/run.sh: run deploy/setup.sh first" >&2
+    exit 1
+fi
+mkdir -p "$logs"
+
+failed=()
+summary=()
+for stage in "${stages[@]}"; do
+    run_stage "$stage"
+done
+
+printf '\n%-12s %-7s %7s\n' stage result time
+printf '%s\n' "${summary[@]}"
+printf '%-12s %-7s %5d s\n' total "" "$SECONDS"
+if [ "${#failed[@]}" -gt 0 ]; then
+    printf '\nfailed: %s (logs in build/logs/)\n' "${failed[*]}"
+    exit 1
+fi
