@@ -29,11 +29,11 @@ usage: tests/run.sh [STAGE...]
 
 Builds in build/ and tests. Without arguments: all stages, as CI runs them.
 
-  unit         gcc, warnings are errors: unit and property tests
+  unit         gcc, warnings are errors: unit, property and fuzz tests
   clang        the same with clang
   tidy         format, layers, sizes, clang-tidy, cppcheck, codespell, ...
   sim          $sim_seeds seeds of the cluster simulator
-  asan         AddressSanitizer and UBSan: unit tests, $sim_seeds_sanitized seeds
+  asan         AddressSanitizer and UBSan: unit and fuzz tests, $sim_seeds_sanitized seeds
   tsan         ThreadSanitizer: unit tests
   integration  real clients against real nodes (tests/integration)
   quick        unit, the quick tidy rules, a few seeds
@@ -98,6 +98,7 @@ build_gcc() {
 stage_unit() {
     build_gcc
     suite gcc unit
+    suite gcc fuzz
 }
 
 stage_clang() {
@@ -127,6 +128,7 @@ stage_asan() {
     export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
     build asan -Db_sanitize=address,undefined
     suite asan unit --timeout-multiplier 3
+    suite asan fuzz --timeout-multiplier 3
     simulate asan "$sim_seeds_sanitized"
 }
 
