@@ -202,7 +202,8 @@ fetch_raft() {
     fi
     [ -n "$uri" ] || die "apt has no Debian main source; add one and run again"
     say "raft: fetching Debian's source package $raft_package"
-    raft_tmp=$(mktemp -d)
+    # Beside its destination, so that the last step is one rename.
+    raft_tmp=$(mktemp -d "$top/subprojects/.raft.XXXXXX")
     trap 'rm -rf "$raft_tmp"' EXIT
     raft_download "$raft_tmp" "$uri" ||
         die "could not fetch $raft_package from this machine's Debian mirror"
