@@ -58,6 +58,7 @@ buf_putf(struct buf *b, const char *fmt, ...)
     va_list args;
     int size = 0;
 
+    ASSERT(fmt != NULL);
     va_start(args, fmt);
     size = vsnprintf(NULL, 0, fmt, args);
     va_end(args);

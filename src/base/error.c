@@ -72,27 +72,35 @@ error_set(struct error *err, int code, const char *fmt, ...)
     return -code;
 }
 
+/* Append TEXT to ERR as far as there is room. */
+static void
+error_append(struct error *err, const char *text)
+{
+    size_t used = strlen(err->text);
+    size_t size = MIN(strlen(text), sizeof(err->text) - 1 - used);
+
+    ASSERT(used < sizeof(err->text));
+    memcpy(err->text + used, text, size);
+    err->text[used + size] = '\0';
+}
+
 int
 error_wrap(struct error *err, int rv, const char *fmt, ...)
 {
-    char inner[ERROR_TEXT_SIZE];
+    struct error inner;
     va_list args;
-    size_t size = 0;
 
     ASSERT(fmt != NULL);
     if (err == NULL) {
         return rv;
     }
-    memcpy(inner, err->text, sizeof(inner));
-    inner[sizeof(inner) - 1] = '\0';
+    inner = *err;
     va_start(args, fmt);
     (void)vsnprintf(err->text, sizeof(err->text), fmt, args);
     va_end(args);
-    size = strlen(err->text);
-    ASSERT(size < sizeof(err->text));
-    if (inner[0] != '\0') {
-        (void)snprintf(err->text + size, sizeof(err->text) - size, ": %s",
-                       inner);
+    if (inner.text[0] != '\0') {
+        error_append(err, ": ");
+        error_append(err, inner.text);
     }
     return rv;
 }
