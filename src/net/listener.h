@@ -43,7 +43,7 @@ uint16_t listener_fd_port(int fd);
 MUST_USE int listener_dup(int fd, int *out, struct error *err);
 
 /* Accept from FD on NET's loop. Takes FD, also on failure. Connections to a
- * Unix-domain socket by any other user than this process's are closed
+ * Unix-domain socket by any user but this process's and root are closed
  * (SO_PEERCRED). -QR_EIO. */
 MUST_USE int listener_start(struct net *net, int fd, listener_accept_cb cb,
                             void *arg, struct listener **out,

@@ -76,12 +76,12 @@ typedef void (*stream_connect_cb)(void *arg, struct stream *stream,
 /* An attempt under way; cancel it or wait for its callback. */
 struct stream_connect;
 
-/* Connect to PORT of HOST (a name or a numeric address; IPv4 and IPv6), within
- * TIMEOUT_MS. CB runs exactly once, later, also after a cancel
- * (UV_ECANCELED). */
+/* Connect to PORT of HOST (a name or a numeric address; IPv4 and IPv6), or to
+ * the Unix-domain socket HOST if it begins with a slash, within TIMEOUT_MS. CB runs exactly once, later, unless it is cancelled before. */
 struct stream_connect *stream_connect(struct net *net, const char *host,
                                       uint16_t port, uint32_t timeout_ms,
                                       stream_connect_cb cb, void *arg);
+/* CB does not run. Not after it has. */
 void stream_connect_cancel(struct stream_connect *connect);
 
 /* Bytes that on_data wants to see in all before it can consume more: makes

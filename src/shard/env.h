@@ -85,7 +85,7 @@ struct env {
 static inline uint16_t
 env_shard_of(qr_group_id group, uint16_t shards)
 {
-    return group < QR_GROUP_FIRST_QUEUE ? 0 : (uint16_t)(group % shards);
+    return (uint16_t)(group < QR_GROUP_FIRST_QUEUE ? 0 : group % shards);
 }
 
 /* Register HANDLER (copied) with ENV; at most ENV_HANDLERS_MAX. */
