@@ -14,11 +14,10 @@
 #ifndef MACHINE_QUEUE_QUEUE_COMMAND_H
 #define MACHINE_QUEUE_QUEUE_COMMAND_H
 
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 #include "base/buf.h"
 #include "base/check.h"
@@ -48,8 +47,9 @@ enum {
     QUEUE_TAG_SIZE_MAX = 255,
     QUEUE_RANGES_MAX = 4096, /* ranges in one command */
     QUEUE_SESSIONS_MAX = 65536,
-    QUEUE_CONSUMERS_MAX = 65536,
-    QUEUE_CREDIT_MAX = 65535 /* unsettled deliveries of one consumer */
+    QUEUE_CONSUMERS_MAX = 65536,  /* attached, cancelled and of GET */
+    QUEUE_MESSAGES_MAX = 1 << 30, /* ready and unsettled */
+    QUEUE_CREDIT_MAX = 65535      /* unsettled deliveries of one consumer */
 };
 
 enum {
@@ -87,10 +87,10 @@ struct queue_command {
     enum queue_command_kind kind;
     uint64_t session;
     uint64_t seq;
-    uint64_t consumer;     /* unique within its session, never used again */
-    uint32_t credit;       /* 0 = unlimited, meaning QUEUE_CREDIT_MAX */
-    uint32_t flags;        /* QUEUE_ATTACH_* */
-    const uint8_t *bytes;  /* message, or tag */
+    uint64_t consumer;    /* unique within its session, never used again */
+    uint32_t credit;      /* 0 = unlimited, meaning QUEUE_CREDIT_MAX */
+    uint32_t flags;       /* QUEUE_ATTACH_* */
+    const uint8_t *bytes; /* message, or tag */
     size_t size;
     const uint8_t *ranges; /* encoded; see queue_ranges_next() */
     size_t ranges_size;
@@ -102,15 +102,16 @@ struct queue_command {
  * it (so that bodies need no staging). */
 void queue_put_enqueue(struct buf *b, uint64_t session, uint64_t seq,
                        size_t message_size);
+/* ATTACH's consumer, credit, flags and tag (bytes, size). */
 void queue_put_attach(struct buf *b, uint64_t session, uint64_t seq,
                       const struct queue_command *attach);
 /* CREDIT. */
 void queue_put_credit(struct buf *b, uint64_t session, uint64_t seq,
                       uint64_t consumer, uint32_t credit);
-/* SETTLE, RETURN or DISCARD of IDS (count <= QUEUE_RANGES_MAX). */
+/* SETTLE, RETURN or DISCARD of IDS (count <= QUEUE_RANGES_MAX, no id 0) by
+ * HEAD's session, seq and consumer. */
 void queue_put_ids(struct buf *b, enum queue_command_kind kind,
-                   const struct queue_command *head,
-                   const struct ranges *ids);
+                   const struct queue_command *head, const struct ranges *ids);
 /* CANCEL, DETACH or GET. */
 void queue_put_consumer(struct buf *b, enum queue_command_kind kind,
                         uint64_t session, uint64_t seq, uint64_t consumer);
@@ -119,7 +120,9 @@ void queue_put_session_down(struct buf *b, qr_node_id node, uint32_t boot);
 
 /* Decode the command at C. 0, or -QR_EFORMAT (C is then bad). */
 MUST_USE int queue_command_next(struct cursor *c, struct queue_command *out);
-/* Walk encoded ranges: false at the end. C was set on ranges, ranges_size. */
+/* Walk encoded ranges, ascending: false at the end. C was set on ranges and
+ * ranges_size; *LAST is 0 before the first call and left alone between calls,
+ * as each range is coded by its distance from the one before. */
 bool queue_ranges_next(struct cursor *c, uint64_t *first, uint64_t *last);
 
 #endif

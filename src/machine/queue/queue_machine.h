@@ -27,11 +27,10 @@
 #ifndef MACHINE_QUEUE_QUEUE_MACHINE_H
 #define MACHINE_QUEUE_QUEUE_MACHINE_H
 
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 #include "base/check.h"
 
@@ -59,17 +58,21 @@ enum queue_effect_kind {
      * per session and apply. */
     QUEUE_EFFECT_APPLIED,
     /* A command was refused because an earlier one is missing: `seq` is the
-     * next that is expected. */
+     * next that is expected. With `status` QUEUE_LIMIT nothing is missing, but
+     * command `seq` cannot be taken now: an ENQUEUE at QUEUE_MESSAGES_MAX, or
+     * the first command of a session at QUEUE_SESSIONS_MAX. Coalesced. */
     QUEUE_EFFECT_GAP,
     /* The outcome of command `seq` (ATTACH, GET, PURGE, DETACH, CANCEL):
-     * `status`, `value` (PURGE: messages dropped; GET: messages left). Kept in
-     * the state until the session's next such command, and repeated when the
-     * command is sent again. */
+     * `status`, `value` (PURGE: messages dropped; GET: messages left) and, of
+     * a GET that found one, `delivery`; its DELIVER follows at once. Kept in
+     * the state until the session's next such command, and repeated (without
+     * DELIVER: see resend) when the command is sent again. */
     QUEUE_EFFECT_RESULT,
     /* `message` to `consumer` as delivery `delivery`. `count`: how often it
      * was delivered before (redelivered when > 0). */
     QUEUE_EFFECT_DELIVER,
-    /* The last consumer has gone (auto-delete queues). */
+    /* The last consumer has gone (auto-delete queues). A leader that performs
+     * effects from now on asks counts: was_used and no consumers. */
     QUEUE_EFFECT_UNUSED
 };
 
@@ -85,7 +88,8 @@ struct queue_effect {
     struct queue_message message;
 };
 
-/* What one apply wants done, in order. Reused from call to call. */
+/* What one apply wants done, in order: RESULTs; DELIVERs of this entry; APPLIED
+ * and GAP by session; UNUSED. Reused from call to call. */
 struct queue_effects {
     struct queue_effect *items;
     size_t count;
@@ -99,9 +103,12 @@ void queue_effects_clear(struct queue_effects *e);
 struct queue_machine *queue_machine_new(void);
 void queue_machine_free(struct queue_machine **m);
 
-/* Apply the commands in BODY, entry INDEX, proposed at TIME_MS. Malformed
- * bytes end the entry there, on every replica alike, and are counted. Appends
- * to EFFECTS. */
+/* Apply the commands in BODY (up to 4 GiB), entry INDEX (above all before),
+ * proposed at TIME_MS. Malformed bytes end the entry there, on every replica
+ * alike, and are counted; so whoever proposes checks what clients sent with
+ * queue_command_next(). Ready messages go to consumers once, when all commands
+ * have been applied. Commands of dead sessions do nothing and have no effect.
+ * Appends to EFFECTS. */
 void queue_machine_apply(struct queue_machine *m, qr_index index,
                          uint64_t time_ms, const void *body, size_t size,
                          struct queue_effects *effects);
@@ -114,15 +121,16 @@ size_t queue_machine_resend(const struct queue_machine *m, uint64_t session,
                             struct queue_effects *effects);
 /* The highest command of SESSION applied, 0 if none; and its last RESULT, if
  * it has one, as an effect. For clients that ask a new leader. */
-uint64_t queue_machine_session(const struct queue_machine *m,
-                               uint64_t session,
+uint64_t queue_machine_session(const struct queue_machine *m, uint64_t session,
                                struct queue_effects *result);
 
-/* The whole state, deterministic; LIVE gets every index with a message that is
- * not gone. Format: docs/formats/queue.md, versioned. */
-void queue_machine_snapshot(const struct queue_machine *m, struct buf *out,
+/* Append the whole state to OUT, deterministic; LIVE gets every index with a
+ * message that is not gone. Sets dead_bytes to 0. Format:
+ * docs/formats/queue.md, versioned. */
+void queue_machine_snapshot(struct queue_machine *m, struct buf *out,
                             struct ranges *live);
-/* 0 or -QR_EFORMAT, -QR_EVERSION (M unchanged then). SIZE 0: empty state. */
+/* 0 or -QR_EFORMAT, -QR_EVERSION (M unchanged then). SIZE 0: empty state. The
+ * next entry applied lies above all messages in the state. */
 MUST_USE int queue_machine_restore(struct queue_machine *m, const void *data,
                                    size_t size);
 
@@ -133,8 +141,9 @@ struct queue_counts {
     uint64_t unsettled_bytes;
     uint64_t consumers; /* attached; not those of GET or cancelled */
     uint64_t sessions;
-    uint64_t malformed; /* entries cut short */
+    uint64_t malformed;  /* entries cut short */
     uint64_t dead_bytes; /* of bodies gone since the last snapshot */
+    bool was_used;       /* a consumer was attached once */
 };
 void queue_machine_counts(const struct queue_machine *m,
                           struct queue_counts *out);
@@ -149,6 +158,7 @@ struct queue_consumer_info {
     uint32_t flags;
     uint64_t unsettled;
     bool is_cancelled;
+    bool is_get; /* made by GET, never attached */
 };
 void queue_machine_foreach_consumer(
     const struct queue_machine *m,
@@ -157,5 +167,9 @@ void queue_machine_foreach_consumer(
 void queue_machine_foreach_session(const struct queue_machine *m,
                                    void (*cb)(void *arg, uint64_t session),
                                    void *arg);
+
+/* Stop the process unless the state is sound: every counter equals what it
+ * counts, every order holds. For tests, after an apply; O(n). */
+void queue_machine_check(const struct queue_machine *m);
 
 #endif

@@ -1,0 +1,152 @@
+/* Whether a state is sound.
+ *
+ * Counters that the hot path keeps are counted again here, and the orders that
+ * it relies on are walked. A test that calls this after each command finds the
+ * command that broke something, not the one that fell over it. */
+#include "base/mem.h"
+#include "machine/queue/queue_state.h"
+
+/* What a walk over the sessions counted. */
+struct queue_census {
+    uint64_t consumers;
+    uint64_t attached;
+    uint64_t exclusive;
+    uint64_t hungry;
+    uint64_t held;
+    uint64_t held_bytes;
+};
+
+static void
+queue_check_fresh(const struct queue_ready *r)
+{
+    struct queue_walk walk = {r->head, 0};
+    struct queue_message last = {0, 0, 0};
+    struct queue_message message;
+    uint64_t bytes = 0;
+    uint64_t count = 0;
+
+    while (queue_ready_walk(&walk, &message)) {
+        ASSERT(queue_message_is_before(&last, &message));
+        last = message;
+        bytes += message.size;
+        count++;
+    }
+    for (size_t i = 0; i < r->returned_count; i++) {
+        bytes += r->returned[i].message.size;
+    }
+    ASSERT(count == r->fresh_count);
+    ASSERT(bytes == r->bytes);
+    ASSERT((count == 0) == (r->head == NULL));
+    ASSERT((count == 0) == (r->tail == NULL));
+}
+
+static void
+queue_check_returned(const struct queue_ready *r)
+{
+    ASSERT(r->returned_count <= r->returned_capacity);
+    for (size_t i = 0; i < r->returned_count; i++) {
+        ASSERT(r->returned[i].count > 0);
+        if (i > 0) {
+            ASSERT(queue_message_is_before(&r->returned[(i - 1) / 2].message,
+                                           &r->returned[i].message));
+        }
+    }
+}
+
+static void
+queue_check_consumer(const struct queue_machine *m,
+                     const struct queue_consumer *c, struct queue_census *n)
+{
+    uint64_t last = 0;
+    uint64_t count = 0;
+
+    OBJ_CHECK(c, QUEUE_CONSUMER_MAGIC);
+    for (size_t slot = 0; slot < c->held.count; slot++) {
+        const struct queue_held *h = ring_at(&c->held, slot);
+
+        ASSERT(h->delivery > last);
+        ASSERT(h->delivery < c->delivery_next);
+        last = h->delivery;
+        if (h->item.message.index != 0) {
+            count++;
+            n->held_bytes += h->item.message.size;
+        } else {
+            ASSERT(slot > 0); /* holes in front are eaten */
+        }
+    }
+    ASSERT(count == c->held_count);
+    ASSERT(count <= QUEUE_CREDIT_MAX);
+    ASSERT(queue_consumer_is_hungry(c) == list_is_linked(&c->turn));
+    ASSERT_IMPLIES(c->state == QUEUE_CONSUMER_CANCELLED, count > 0);
+    n->held += count;
+    n->consumers++;
+    n->hungry += queue_consumer_is_hungry(c) ? 1 : 0;
+    if (c->state == QUEUE_CONSUMER_ATTACHED) {
+        n->attached++;
+        if ((c->flags & QUEUE_ATTACH_EXCLUSIVE) != 0) {
+            ASSERT(m->exclusive == c);
+            n->exclusive++;
+        }
+    }
+}
+
+static void
+queue_check_session(const struct queue_machine *m,
+                    const struct queue_session *s, struct queue_census *n)
+{
+    struct list *it = NULL;
+    uint64_t count = 0;
+
+    OBJ_CHECK(s, QUEUE_SESSION_MAGIC);
+    ASSERT(map_get(&m->sessions, s->id) == s);
+    ASSERT(s->result.seq <= s->applied);
+    ASSERT(!queue_session_is_dead(m, s->id));
+    ASSERT(!s->is_heard);
+    ASSERT(!s->is_refused);
+    list_foreach (it, &s->consumer_list) {
+        const struct queue_consumer *c =
+            list_entry(it, struct queue_consumer, sibling);
+
+        ASSERT(c->session == s);
+        ASSERT(queue_consumer_find(s, c->id) == c);
+        queue_check_consumer(m, c, n);
+        count++;
+    }
+    ASSERT(count == s->consumers.count);
+}
+
+void
+queue_machine_check(const struct queue_machine *m)
+{
+    struct queue_census n = {0};
+    struct list *it = NULL;
+    uint64_t count = 0;
+
+    OBJ_CHECK(m, QUEUE_MACHINE_MAGIC);
+    queue_check_fresh(&m->ready);
+    queue_check_returned(&m->ready);
+    list_foreach (it, &m->session_list) {
+        queue_check_session(m, list_entry(it, struct queue_session, sibling),
+                            &n);
+        count++;
+    }
+    ASSERT(count == m->sessions.count);
+    ASSERT(n.consumers == m->consumer_count);
+    ASSERT(n.attached == m->attached_count);
+    ASSERT(n.held == m->held_count);
+    ASSERT(n.held_bytes == m->held_bytes);
+    ASSERT(n.exclusive == (m->exclusive != NULL ? 1U : 0U));
+    ASSERT_IMPLIES(n.exclusive == 1, n.attached == 1);
+    ASSERT_IMPLIES(n.attached > 0, m->was_used);
+    ASSERT(list_is_empty(&m->touched));
+    ASSERT_IMPLIES(!list_is_empty(&m->turns),
+                   queue_ready_count(&m->ready) == 0);
+    count = 0;
+    list_foreach (it, &m->turns) {
+        count++;
+    }
+    ASSERT(count == n.hungry);
+    for (size_t i = 1; i < m->dead_count; i++) {
+        ASSERT(m->dead[i - 1].node < m->dead[i].node);
+    }
+}
