@@ -98,6 +98,7 @@ get_u64le(const uint8_t *at)
     return (uint64_t)get_u32le(at + 4) << 32 | get_u32le(at);
 }
 
+/* An empty buffer; allocates nothing. */
 void buf_init(struct buf *b);
 /* Release the memory; the buffer is then as after buf_init(). */
 void buf_deinit(struct buf *b);

@@ -50,10 +50,10 @@ NORETURN void check_failed(const char *file, int line, const char *what);
 
 /* <sys/param.h>, which <uv.h> includes, has them too. */
 #ifndef MIN
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#    define MIN(a, b) ((a) < (b) ? (a) : (b))
 #endif
 #ifndef MAX
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#    define MAX(a, b) ((a) > (b) ? (a) : (b))
 #endif
 
 #endif

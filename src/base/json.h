@@ -28,9 +28,13 @@ void json_init(struct json *j, struct buf *out);
 /* Whether one whole value has been written. */
 bool json_is_complete(const struct json *j);
 
+/* A value that is an object: members go between, a key and a value each. */
 void json_object_begin(struct json *j);
+/* Ends the innermost container, which is an object. */
 void json_object_end(struct json *j);
+/* A value that is an array: its elements go between. */
 void json_array_begin(struct json *j);
+/* Ends the innermost container, which is an array. */
 void json_array_end(struct json *j);
 /* The name of the next member of an object. */
 void json_key(struct json *j, const char *key);

@@ -28,11 +28,13 @@ struct logger {
     enum log_level level;
 };
 
-/* Format a line of at most LOG_LINE_SIZE bytes and hand it to the sink.
- * LOGGER NULL drops it. CATEGORY such as "connection", "peer", "queue". */
 enum {
     LOG_LINE_SIZE = 1024
 };
+
+/* Format a line and hand it to the sink, in this call; what exceeds
+ * LOG_LINE_SIZE with its NUL is cut, and "..." says so. LOGGER NULL drops it.
+ * CATEGORY such as "connection", "peer", "queue". */
 void log_at(const struct logger *logger, enum log_level level,
             const char *category, const char *fmt, ...) PRINTF(4, 5);
 
@@ -41,6 +43,7 @@ void log_at(const struct logger *logger, enum log_level level,
 #define log_warning(l, cat, ...) log_at((l), LOG_WARNING, (cat), __VA_ARGS__)
 #define log_error(l, cat, ...)   log_at((l), LOG_ERROR, (cat), __VA_ARGS__)
 
+/* The name of LEVEL, such as "info". Static. */
 const char *log_level_name(enum log_level level);
 /* The level called NAME ("debug" ... "critical", "none"); false if unknown. */
 bool log_level_parse(const char *name, enum log_level *out);

@@ -4,8 +4,8 @@
  * members of the run back, so there are no tombstones and a map that is much
  * changed stays as fast as a fresh one. Tables double at three quarters and
  * halve, while large, at one eighth; the distance between the two keeps a count
- * that hovers at a boundary from resizing each time. The hash has no seed: where a member
- * lies follows from the operations alone. */
+ * that hovers at a boundary from resizing each time. The hash has no seed:
+ * where a member lies follows from the operations alone. */
 #include "base/map.h"
 
 #include <stdlib.h>

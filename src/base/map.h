@@ -1,8 +1,9 @@
 /* Hash maps from 64-bit integers, and from byte strings, to pointers.
  *
- * Open addressing, grown at 3/4, shrunk, while large, at 1/8. Iteration order depends only on the sequence
- * of operations, never on addresses or on a random seed, but machines that
- * snapshot must sort: use map_keys_sorted(). Pointers stored are never NULL. */
+ * Open addressing, grown at 3/4, shrunk, while large, at 1/8. Iteration order
+ * depends only on the sequence of operations, never on addresses or on a
+ * random seed, but machines that snapshot must sort: use map_keys_sorted().
+ * Pointers stored are never NULL. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 

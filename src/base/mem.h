@@ -1,5 +1,6 @@
 /* Memory. Running out is a crash, which the replica set absorbs; sizes that a
- * peer or a client chooses are checked against a limit before they come here. */
+ * peer or a client chooses are checked against a limit before they come
+ * here. */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 

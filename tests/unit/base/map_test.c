@@ -179,7 +179,9 @@ text_of(size_t n, char text[64])
     }
     size = snprintf(text, 64, "%zu%.*s", n, (int)(n % 24),
                     "/a-longer-tail-of-a-key");
-    text[size / 2 + 1] = n % 3 == 0 ? '\0' : text[size / 2 + 1];
+    if (n % 3 == 0) {
+        text[size / 2 + 1] = '\0';
+    }
     return (size_t)size;
 }
 

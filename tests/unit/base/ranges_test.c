@@ -161,8 +161,8 @@ Test(ranges, moves_little_when_used_as_a_log)
         ranges_add(&r, end, end + 1);
     }
     cr_assert_eq(r.count, BACKLOG);
-    cr_assert_leq(r.capacity, BACKLOG * 3);
-    cr_assert_eq(ranges_total(&r), 2 * BACKLOG);
+    cr_assert_leq(r.capacity, (size_t)BACKLOG * 3);
+    cr_assert_eq(ranges_total(&r), UINT64_C(2) * BACKLOG);
     ranges_remove(&r, 0, UINT64_C(3) * (STEPS + BACKLOG - 10));
     cr_assert_eq(r.count, 10);
     cr_assert_lt(r.capacity, 1024);
