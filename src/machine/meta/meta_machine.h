@@ -19,11 +19,10 @@
 #ifndef MACHINE_META_META_MACHINE_H
 #define MACHINE_META_META_MACHINE_H
 
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 #include "base/check.h"
 #include "base/uuid.h"
@@ -39,7 +38,12 @@ enum {
     META_BINDINGS_MAX = 1 << 22,
     META_ARGUMENTS_SIZE_MAX = 65536, /* bytes of an AMQP table */
     META_PATTERN_SIZE_MAX = 1024,
-    META_ROUTE_HOPS_MAX = 16 /* exchange to exchange */
+    META_POLICIES_MAX = 10000,
+    META_PARAMETERS_MAX = 10000,
+    META_PERMISSIONS_MAX = 1 << 20,
+    META_TEXT_SIZE_MAX = 65536,       /* other values: hashes, tags, JSON */
+    META_NODE_ID_MAX = 65535,         /* as in session_id() */
+    META_COMMAND_SIZE_MAX = 256 << 10 /* bytes of one encoded command */
 };
 
 /* A counted string. Not NUL-terminated on the wire; is in records. */
@@ -47,6 +51,13 @@ struct meta_text {
     const char *data;
     size_t size;
 };
+
+/* SIZE bytes at DATA, borrowed. */
+static inline struct meta_text
+meta_text(const char *data, size_t size)
+{
+    return (struct meta_text){data, size};
+}
 
 struct meta_node {
     qr_node_id id;
@@ -146,6 +157,14 @@ struct meta_policy {
     bool is_operator;
 };
 
+/* A runtime parameter, such as a limit, a shovel or an upstream. */
+struct meta_parameter {
+    struct meta_text vhost; /* "": of the whole cluster */
+    struct meta_text component;
+    struct meta_text name;
+    struct meta_text value; /* JSON */
+};
+
 enum meta_status {
     META_OK = 0,
     META_EXISTS = 1,    /* was there already: compare with the record */
@@ -189,8 +208,13 @@ void meta_machine_free(struct meta_machine **m);
 void meta_machine_apply(struct meta_machine *m, qr_index index,
                         uint64_t time_ms, const void *body, size_t size);
 void meta_machine_snapshot(const struct meta_machine *m, struct buf *out);
-/* Replace the state. Events: on_queue_gone for queues that are no more,
- * on_queue_created for new ones, on_queue_members, on_node. 0, -QR_EFORMAT. */
+/* Replace the state by what meta_machine_snapshot() wrote at INDEX; SIZE 0: by
+ * the empty state. Events: on_queue_gone for queues that are no more (their
+ * records still hold `user`), then, with the new state in place,
+ * on_queue_created for new ones, on_queue_members for each of the others (its
+ * record has moved; `user` has come along), on_vhost_gone, on_user for all
+ * users of before and after, on_node for all nodes. 0; -QR_EFORMAT: nothing
+ * was changed; -QR_EVERSION: written by a newer version, nothing changed. */
 MUST_USE int meta_machine_restore(struct meta_machine *m, qr_index index,
                                   const void *data, size_t size);
 /* The index last applied. */
@@ -198,33 +222,50 @@ qr_index meta_applied(const struct meta_machine *m);
 /* Group ids below this have been given out: an unknown one is deleted. */
 qr_group_id meta_group_next(const struct meta_machine *m);
 
+/* The cluster's name, "" until one was set. */
+struct meta_text meta_cluster_name(const struct meta_machine *m);
+/* How many there are. */
+size_t meta_queues_count(const struct meta_machine *m);
+size_t meta_exchanges_count(const struct meta_machine *m);
+size_t meta_bindings_count(const struct meta_machine *m);
+/* The incarnation for the next replica that joins QUEUE's group: greater than
+ * that of any member it ever had. */
+uint32_t meta_queue_incarnation(const struct meta_queue *queue);
+
 /* Lookups; NULL when there is none. */
-const struct meta_node *meta_node(const struct meta_machine *m,
-                                  qr_node_id id);
+const struct meta_node *meta_node(const struct meta_machine *m, qr_node_id id);
 const struct meta_node *meta_node_named(const struct meta_machine *m,
                                         const char *name, size_t size);
+const struct meta_node *meta_node_by_uuid(const struct meta_machine *m,
+                                          const struct uuid *uuid);
 const struct meta_vhost *meta_vhost(const struct meta_machine *m,
                                     const char *name, size_t size);
 const struct meta_user *meta_user(const struct meta_machine *m,
                                   const char *name, size_t size);
-const struct meta_permission *
-meta_permission(const struct meta_machine *m, const struct meta_vhost *vhost,
-                const char *user, size_t size);
-const struct meta_exchange *
-meta_exchange(const struct meta_machine *m, const struct meta_vhost *vhost,
-              const char *name, size_t size);
+const struct meta_permission *meta_permission(const struct meta_machine *m,
+                                              const struct meta_vhost *vhost,
+                                              const char *user, size_t size);
+const struct meta_exchange *meta_exchange(const struct meta_machine *m,
+                                          const struct meta_vhost *vhost,
+                                          const char *name, size_t size);
 struct meta_queue *meta_queue(const struct meta_machine *m,
-                              const struct meta_vhost *vhost,
-                              const char *name, size_t size);
+                              const struct meta_vhost *vhost, const char *name,
+                              size_t size);
 struct meta_queue *meta_queue_by_group(const struct meta_machine *m,
                                        qr_group_id group);
+const struct meta_policy *meta_policy(const struct meta_machine *m,
+                                      const struct meta_vhost *vhost,
+                                      bool is_operator, const char *name,
+                                      size_t size);
+/* By KEY's vhost, component and name. */
+const struct meta_parameter *meta_parameter(const struct meta_machine *m,
+                                            const struct meta_parameter *key);
 
-/* Listings in name order; return false from CB to stop. */
+/* Listings in name order; return false from CB to stop. CB must not apply. */
 void meta_each_node(const struct meta_machine *m,
                     bool (*cb)(void *, const struct meta_node *), void *arg);
 void meta_each_vhost(const struct meta_machine *m,
-                     bool (*cb)(void *, const struct meta_vhost *),
-                     void *arg);
+                     bool (*cb)(void *, const struct meta_vhost *), void *arg);
 void meta_each_user(const struct meta_machine *m,
                     bool (*cb)(void *, const struct meta_user *), void *arg);
 /* VHOST NULL: of all. */
@@ -248,6 +289,10 @@ void meta_each_policy(const struct meta_machine *m,
                       const struct meta_vhost *vhost,
                       bool (*cb)(void *, const struct meta_policy *),
                       void *arg);
+/* By component, vhost, name. */
+void meta_each_parameter(const struct meta_machine *m,
+                         bool (*cb)(void *, const struct meta_parameter *),
+                         void *arg);
 
 /* The queues a message goes to: reused from call to call, no duplicates. */
 struct meta_route {
@@ -257,8 +302,9 @@ struct meta_route {
 };
 void meta_route_init(struct meta_route *r);
 void meta_route_deinit(struct meta_route *r);
-/* Route KEY through EXCHANGE (and exchanges bound to it), replacing R's
- * content. No allocation once R has grown. */
+/* Route KEY through EXCHANGE and the exchanges bound to it, however far, each
+ * at most once; cycles end. Replaces R's content. KEY is at most
+ * QR_NAME_SIZE_MAX bytes. No allocation once R has grown. */
 void meta_route(struct meta_machine *m, const struct meta_exchange *exchange,
                 const char *key, size_t key_size, struct meta_route *r);
 

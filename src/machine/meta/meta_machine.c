@@ -1,0 +1,208 @@
+/* The machine's face: making one, and applying entries.
+ *
+ * An entry is a row of commands, each with its length before it. A command is
+ * unpacked into an arena of fixed size, so that no input, however made, can
+ * take more memory; one that does not fit, or is none, is reported malformed
+ * and skipped, on every replica alike. Only a length that leads out of the
+ * entry ends it. */
+#include "machine/meta/meta_machine.h"
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "machine/meta/meta_apply.h"
+#include "machine/meta/meta_state.h"
+
+enum {
+    META_ARENA_SIZE = 4 * META_COMMAND_SIZE_MAX,
+    META_ARENA_ALIGN = 16
+};
+
+/* By number in the oneof, from META__COMMAND__OF_NODE_UP; NULL: no effect. */
+static meta_handler *const META_HANDLERS[] = {
+    meta_apply_node_up,
+    meta_apply_node_add,
+    meta_apply_node_remove,
+    meta_apply_vhost_add,
+    meta_apply_vhost_delete,
+    meta_apply_user_add,
+    meta_apply_user_delete,
+    meta_apply_user_password,
+    meta_apply_user_tags,
+    meta_apply_permission_set,
+    meta_apply_permission_clear,
+    meta_apply_exchange_declare,
+    meta_apply_exchange_delete,
+    meta_apply_queue_declare,
+    meta_apply_queue_delete,
+    meta_apply_queue_members,
+    meta_apply_bind,
+    meta_apply_unbind,
+    meta_apply_policy_set,
+    meta_apply_policy_clear,
+    meta_apply_parameter_set,
+    meta_apply_parameter_clear,
+    meta_apply_connection_gone,
+};
+
+_Static_assert(META__COMMAND__OF_NODE_UP + ARRAY_COUNT(META_HANDLERS) ==
+                   META__COMMAND__OF_BARRIER,
+               "a handler for each command");
+
+static void *
+meta_arena_alloc(void *arg, size_t size)
+{
+    struct meta_arena *arena = arg;
+    size_t room = META_ARENA_SIZE - arena->used;
+    void *at = NULL;
+
+    ASSERT(arena->used <= META_ARENA_SIZE);
+    if (size > room) {
+        return NULL;
+    }
+    at = arena->bytes + arena->used;
+    size = (size + META_ARENA_ALIGN - 1) & ~(size_t)(META_ARENA_ALIGN - 1);
+    arena->used += MIN(size, room);
+    return at;
+}
+
+static void
+meta_arena_free(void *arg, void *at)
+{
+    (void)arg; /* all at once, after the command */
+    (void)at;
+}
+
+struct meta_machine *
+meta_machine_new(const struct meta_events *events)
+{
+    struct meta_machine *m = mem_zalloc(1, sizeof(*m));
+
+    meta_state_init(m);
+    if (events != NULL) {
+        m->events = *events;
+    }
+    return m;
+}
+
+void
+meta_machine_free(struct meta_machine **m)
+{
+    struct meta_machine *old = *m;
+
+    if (old == NULL) {
+        return;
+    }
+    *m = NULL;
+    meta_state_deinit(old);
+    mem_free(old);
+}
+
+static enum meta_status
+meta_apply_cluster_name(struct meta_machine *m, const Meta__Command *c)
+{
+    struct meta_text name = meta_field(&c->cluster_name->name);
+
+    if (name.size > QR_NAME_SIZE_MAX) {
+        return META_MALFORMED;
+    }
+    mem_free(m->cluster_name);
+    m->cluster_name = mem_strndup(name.data, name.size);
+    m->cluster_name_size = name.size;
+    return META_OK;
+}
+
+static enum meta_status
+meta_apply_command(struct meta_machine *m, const Meta__Command *c,
+                   struct meta_outcome *out)
+{
+    size_t at = 0;
+
+    if (c->of_case == META__COMMAND__OF_BARRIER) {
+        return META_OK;
+    }
+    if (c->of_case == META__COMMAND__OF_CLUSTER_NAME) {
+        return meta_apply_cluster_name(m, c);
+    }
+    if (c->of_case < META__COMMAND__OF_NODE_UP) {
+        return META_MALFORMED;
+    }
+    at = (size_t)c->of_case - META__COMMAND__OF_NODE_UP;
+    ASSERT(at < ARRAY_COUNT(META_HANDLERS));
+    return META_HANDLERS[at](m, c, out);
+}
+
+/* Apply the command in SIZE bytes at BODY and report its outcome. */
+static void
+meta_apply_one(struct meta_machine *m, const uint8_t *body, size_t size)
+{
+    ProtobufCAllocator allocator = {meta_arena_alloc, meta_arena_free,
+                                    &m->arena};
+    struct meta_outcome out = {.index = m->applied, .status = META_MALFORMED};
+    Meta__Command *c = NULL;
+
+    if (m->arena.bytes == NULL) {
+        m->arena.bytes = mem_alloc(META_ARENA_SIZE);
+    }
+    m->arena.used = 0;
+    if (size <= META_COMMAND_SIZE_MAX) {
+        c = meta__command__unpack(&allocator, size, body);
+    }
+    if (c != NULL) {
+        out.session = c->session;
+        out.request = c->request;
+        out.status = meta_apply_command(m, c, &out);
+    }
+    ASSERT(list_is_empty(&m->doomed));
+    if (m->events.on_outcome != NULL) {
+        m->events.on_outcome(m->events.arg, &out);
+    }
+}
+
+void
+meta_machine_apply(struct meta_machine *m, qr_index index, uint64_t time_ms,
+                   const void *body, size_t size)
+{
+    struct cursor c;
+    const uint8_t *command = NULL;
+    size_t command_size = 0;
+    struct meta_outcome bad = {.index = index, .status = META_MALFORMED};
+
+    OBJ_CHECK(m, META_MACHINE_MAGIC);
+    ASSERT(index > m->applied);
+    m->applied = index;
+    m->time_ms = time_ms;
+    cursor_init(&c, body, size);
+    while (cursor_left(&c) > 0) {
+        command = cursor_blob(&c, &command_size);
+        if (command == NULL) {
+            if (m->events.on_outcome != NULL) {
+                m->events.on_outcome(m->events.arg, &bad);
+            }
+            return;
+        }
+        meta_apply_one(m, command, command_size);
+    }
+}
+
+qr_index
+meta_applied(const struct meta_machine *m)
+{
+    OBJ_CHECK(m, META_MACHINE_MAGIC);
+    return m->applied;
+}
+
+qr_group_id
+meta_group_next(const struct meta_machine *m)
+{
+    OBJ_CHECK(m, META_MACHINE_MAGIC);
+    return m->group_next;
+}
+
+struct meta_text
+meta_cluster_name(const struct meta_machine *m)
+{
+    OBJ_CHECK(m, META_MACHINE_MAGIC);
+    return m->cluster_name != NULL
+               ? meta_text(m->cluster_name, m->cluster_name_size)
+               : meta_text("", 0);
+}
