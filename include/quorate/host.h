@@ -119,6 +119,10 @@ void qr_host_foreach_stored(struct qr_host *host,
                                        qr_replica_id self, bool is_volatile),
                             void *arg);
 
+/* Drop the stored replica of group ID, which is not open: its group was deleted
+ * while this node was away. Harmless when there is none. */
+void qr_host_forget(struct qr_host *host, qr_group_id id);
+
 /* Start a replica: new, or recovered when the store knows it (then the machine
  * is restored and the committed part of the log is replayed as commits become
  * known). -QR_EEXIST: already open. -QR_EFORMAT: the machine refused its

@@ -14,11 +14,11 @@
 #ifndef BROKER_BROKER_H
 #define BROKER_BROKER_H
 
+#include <quorate/host.h>
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 #include "base/check.h"
 #include "base/list.h"
@@ -32,7 +32,6 @@ struct broker_publisher;
 struct buf;
 struct env;
 struct error;
-struct qr_host;
 
 enum {
     BROKER_CALL_TIMEOUT_MS = 15000,
@@ -47,15 +46,15 @@ enum {
 
 enum broker_fault_kind {
     BROKER_OK,
-    BROKER_NOT_FOUND,      /* 404 */
-    BROKER_ACCESS_REFUSED, /* 403 */
-    BROKER_LOCKED,         /* 405 */
-    BROKER_PRECONDITION,   /* 406 */
-    BROKER_NOT_ALLOWED,    /* 530 */
+    BROKER_NOT_FOUND,       /* 404 */
+    BROKER_ACCESS_REFUSED,  /* 403 */
+    BROKER_LOCKED,          /* 405 */
+    BROKER_PRECONDITION,    /* 406 */
+    BROKER_NOT_ALLOWED,     /* 530 */
     BROKER_NOT_IMPLEMENTED, /* 540 */
-    BROKER_RESOURCE,       /* 506 */
-    BROKER_INVALID,        /* 503 */
-    BROKER_INTERNAL        /* 541: no quorum in time, and the like */
+    BROKER_RESOURCE,        /* 506 */
+    BROKER_INVALID,         /* 503 */
+    BROKER_INTERNAL         /* 541: no quorum in time, and the like */
 };
 
 struct broker_fault {
@@ -65,11 +64,11 @@ struct broker_fault {
 
 /* What a call came to. */
 struct broker_reply {
-    struct broker_fault fault; /* kind BROKER_OK: done */
-    struct meta_text queue;    /* declare: its name (borrowed) */
-    uint64_t messages;         /* declare: ready; purge, delete: dropped;
+    struct broker_fault fault;        /* kind BROKER_OK: done */
+    struct meta_text queue;           /* declare: its name (borrowed) */
+    uint64_t messages;                /* declare: ready; purge, delete: dropped;
                                   get: left */
-    uint64_t consumers;        /* declare */
+    uint64_t consumers;               /* declare */
     struct broker_delivery *delivery; /* get: the message, or NULL (borrowed) */
 };
 
@@ -86,8 +85,8 @@ void broker_call_abandon(struct broker_call *call);
  * `protocol`, authenticate, open a vhost, register. Counters are the front
  * end's to keep. */
 struct broker_connection {
-    uint64_t id; /* unique on this start of this node; set by register */
-    char name[160];      /* "127.0.0.1:40000 -> 127.0.0.1:5672" */
+    uint64_t id;    /* unique on this start of this node; set by register */
+    char name[160]; /* "127.0.0.1:40000 -> 127.0.0.1:5672" */
     char peer_host[64];
     uint16_t peer_port;
     uint16_t port;
@@ -121,10 +120,9 @@ struct broker_channel {
 /* Is PASSWORD right for USER? A slow hash off the loop, or a cached yes. The
  * fault's text is for the log; a client is told as little as RabbitMQ tells.
  * IS_LOOPBACK: the connection comes from this machine (loopback_users). */
-void broker_authenticate(struct broker *b, const char *user,
-                         size_t user_size, const char *password,
-                         size_t password_size, bool is_loopback,
-                         struct broker_call *call);
+void broker_authenticate(struct broker *b, const char *user, size_t user_size,
+                         const char *password, size_t password_size,
+                         bool is_loopback, struct broker_call *call);
 /* Register C (user and vhost set): checks that the vhost exists and that the
  * user has permissions there. NOT_ALLOWED (530) otherwise. */
 void broker_connection_open(struct broker *b, struct broker_connection *c,
@@ -184,7 +182,7 @@ void broker_unbind(struct broker *b, struct broker_connection *c,
 struct broker_message {
     struct meta_text exchange;
     struct meta_text key;
-    struct slice properties; /* the front end's own encoding, opaque */
+    struct slice properties;  /* the front end's own encoding, opaque */
     const struct slice *body; /* pieces */
     size_t body_count;
     size_t body_size;
@@ -196,8 +194,8 @@ struct broker_publisher {
     /* Messages with tag <= TAG, in the order published, are safe with every
      * queue that they went to (MULTIPLE), or this one is; or it was refused.
      * Only for tags that are not 0. */
-    void (*on_confirm)(struct broker_publisher *p, uint64_t tag,
-                       bool multiple, bool is_ok);
+    void (*on_confirm)(struct broker_publisher *p, uint64_t tag, bool multiple,
+                       bool is_ok);
     /* Congestion (see BROKER_PUBLISHER_*) began or ended. */
     void (*on_congestion)(struct broker_publisher *p, bool is_congested);
     void *arg;
@@ -241,13 +239,13 @@ struct broker_consume_spec {
     struct meta_text arguments;
     uint32_t prefetch; /* 0: BROKER_PREFETCH_DEFAULT */
     bool is_exclusive;
-    bool is_no_ack; /* the front end settles each when its socket has taken it */
+    bool
+        is_no_ack; /* the front end settles each when its socket has taken it */
 };
 /* Deliveries may begin before CALL is done? No: after. */
 void broker_consume(struct broker *b, struct broker_connection *c,
                     const struct broker_consume_spec *spec,
-                    struct broker_consumer *consumer,
-                    struct broker_call *call);
+                    struct broker_consumer *consumer, struct broker_call *call);
 /* basic.cancel: no more deliveries; what is unsettled may still be settled. */
 void broker_consumer_cancel(struct broker_consumer *consumer,
                             struct broker_call *call);
@@ -295,6 +293,7 @@ struct broker_config {
     const char *cluster_name;
     const char *node_name;
     const char *node_address; /* of its links */
+    struct uuid node_uuid;
     /* Made when the metadata is empty (default_user, default_vhost). */
     const char *default_user;
     const char *default_pass;
@@ -306,12 +305,18 @@ struct broker_config {
     const qr_node_id *initial_nodes;
     size_t initial_nodes_count;
 };
-/* The broker of config->env's shard; opens the metadata group (shard 0) and
- * the queue groups of this shard that the store recovered. Config strings are
+/* The broker of config->env's shard, registered with it. Config strings are
  * borrowed for its life. */
 struct broker *broker_new(const struct broker_config *config);
+/* Open the metadata group (shard 0) and report this node's start. Call it once
+ * the host can open groups; the queues' groups follow from the metadata. */
+MUST_USE int broker_start(struct broker *b, struct error *err);
+/* After the host is gone. */
 void broker_free(struct broker **b);
-/* For the host: pass these in qr_host_config with the address of a pointer to
- * the broker... see host_unknown and host_deleted in broker.c. */
+/* For the host's questions (qr_host_config.unknown and .deleted). B may be
+ * NULL: not made yet. */
+enum qr_unknown broker_unknown_group(struct broker *b, qr_group_id group,
+                                     qr_node_id from);
+void broker_deleted_group(struct broker *b, qr_group_id group);
 
 #endif

@@ -1,0 +1,175 @@
+/* See bootstrap.h. The default user's password is hashed off the loop, so the
+ * default vhost and user come in one proposal when that is done. */
+#include "broker/bootstrap.h"
+
+#include <quorate/host.h>
+#include <string.h>
+
+#include "auth/password.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/broker_priv.h"
+#include "broker/meta_client.h"
+#include "machine/meta/meta_command.h"
+#include "shard/env.h"
+
+struct hashing {
+    struct work work;
+    struct broker *broker;
+    char *password;
+    uint8_t salt[PASSWORD_SALT_SIZE];
+    char encoded[PASSWORD_ENCODED_SIZE_MAX];
+    int result;
+};
+
+static struct meta_text
+text_of(const char *s)
+{
+    struct meta_text t = {.data = s, .size = strlen(s)};
+
+    return t;
+}
+
+static void
+run_hash(struct work *w)
+{
+    struct hashing *h = CONTAINER_OF(w, struct hashing, work);
+
+    h->result =
+        password_hash(h->password, strlen(h->password), h->salt, h->encoded);
+}
+
+/* One request that carries COMMANDS, several. */
+static void
+propose_defaults(struct broker *b, const char *encoded)
+{
+    struct meta_request *r = meta_request_new(b, NULL, NULL);
+    struct meta_vhost vhost = {.name = text_of(b->config.default_vhost),
+                               .description = text_of("Default virtual host")};
+    struct meta_user user = {.name = text_of(b->config.default_user),
+                             .password = text_of(encoded),
+                             .tags = text_of(b->config.default_user_tags)};
+    struct meta_permission all = {.vhost = vhost.name,
+                                  .user = user.name,
+                                  .configure = text_of(".*"),
+                                  .write = text_of(".*"),
+                                  .read = text_of(".*")};
+
+    /* Applied in this order; the request ends with the last one. */
+    meta_put_vhost_add(&r->command, 0, 0, &vhost);
+    meta_put_user_add(&r->command, 0, 0, &user);
+    meta_put_permission_set(&r->command, b->session, r->number, &all);
+    meta_request_send(r);
+}
+
+static void
+hash_done(struct work *w)
+{
+    struct hashing *h = CONTAINER_OF(w, struct hashing, work);
+    struct broker *b = h->broker;
+
+    b->is_bootstrapping = false;
+    if (h->result != 0) {
+        log_error(b->log, "cluster",
+                  "the default user's password cannot be "
+                  "hashed: no default user is made");
+    } else {
+        log_info(b->log, "cluster", "making default vhost '%s' and user '%s'",
+                 b->config.default_vhost, b->config.default_user);
+        propose_defaults(b, h->encoded);
+    }
+    mem_wipe(h->password, strlen(h->password));
+    mem_free(h->password);
+    mem_free(h);
+}
+
+static bool
+found_vhost(void *arg, const struct meta_vhost *vhost)
+{
+    (void)vhost;
+    *(bool *)arg = true;
+    return false;
+}
+
+void
+bootstrap_if_empty(struct broker *b)
+{
+    bool has_vhost = false;
+    struct hashing *h;
+
+    meta_each_vhost(b->meta, found_vhost, &has_vhost);
+    if (has_vhost || b->is_bootstrapping) {
+        return;
+    }
+    b->is_bootstrapping = true;
+    h = mem_zalloc(1, sizeof(*h));
+    h->work.run = run_hash;
+    h->work.done = hash_done;
+    h->broker = b;
+    h->password = mem_strdup(b->config.default_pass);
+    b->env->ops->random(b->env, h->salt, sizeof(h->salt));
+    b->env->ops->work(b->env, &h->work);
+}
+
+/* A replica that the store kept though its queue was deleted meanwhile. */
+static void
+check_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
+{
+    struct broker *b = arg;
+
+    (void)self;
+    (void)is_volatile;
+    if (id >= QR_GROUP_FIRST_QUEUE &&
+        meta_queue_by_group(b->meta, id) == NULL &&
+        id < meta_group_next(b->meta)) {
+        log_info(b->log, "queue",
+                 "group %llu was deleted while this node "
+                 "was away: dropping its replica",
+                 (unsigned long long)id);
+        qr_host_forget(b->host, id);
+    }
+}
+
+static void
+node_up_applied(struct meta_request *r, const struct meta_outcome *outcome,
+                struct broker_reply *reply)
+{
+    struct broker *b = r->broker;
+
+    (void)reply;
+    if (outcome->status != META_OK) {
+        log_error(b->log, "cluster",
+                  "the cluster refuses this node's start (status %d): another "
+                  "node has its name or id, it was removed, or its data "
+                  "directory is an old copy",
+                  (int)outcome->status);
+        return;
+    }
+    b->is_current = true;
+    qr_host_foreach_stored(b->host, check_stored, b);
+}
+
+void
+bootstrap_node_up(struct broker *b)
+{
+    struct meta_request *r = meta_request_new(b, NULL, node_up_applied);
+    struct meta_node node = {.id = b->env->node,
+                             .name = text_of(b->config.node_name),
+                             .address = text_of(b->config.node_address),
+                             .uuid = b->config.node_uuid,
+                             .boot = b->env->boot};
+
+    meta_put_node_up(&r->command, b->session, r->number, &node);
+    meta_request_send(r);
+}
+
+bool
+bootstrap_is_complete(const struct broker *b)
+{
+    for (size_t i = 0; i < b->config.initial_nodes_count; i++) {
+        if (meta_node(b->meta, b->config.initial_nodes[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}

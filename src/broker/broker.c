@@ -1,0 +1,407 @@
+/* The broker of one shard: made of the rooms around it, driven by the shard.
+ *
+ * Frames go to the replica or the client of the queue that they name, or to
+ * the metadata. Once a turn: answers that were known at once, then commands of
+ * queue clients and requests of metadata leave, then events of the queues that
+ * this shard leads, then confirms to front ends. What the shard's copy of the
+ * metadata goes through (queues that come and go, nodes that start) is acted
+ * on here. */
+#include "broker/broker.h"
+
+#include <quorate/host.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/bootstrap.h"
+#include "broker/broker_priv.h"
+#include "broker/meta_client.h"
+#include "broker/meta_group.h"
+#include "broker/publisher.h"
+#include "broker/queue_client.h"
+#include "broker/queue_group.h"
+#include "machine/queue/queue_command.h"
+#include "shard/env.h"
+
+enum {
+    NODES_TICK_MS = 1000
+};
+
+/* ---- what the metadata goes through ---- */
+
+static void
+on_outcome(void *arg, const struct meta_outcome *outcome)
+{
+    struct broker *b = arg;
+
+    meta_client_outcome(b->meta_client, outcome);
+}
+
+static bool
+is_member(const struct broker *b, const struct meta_queue *queue)
+{
+    for (size_t i = 0; i < queue->members_count; i++) {
+        if (qr_replica_node(queue->members[i].replica) == b->env->node) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_hosted_here(const struct broker *b, const struct meta_queue *queue)
+{
+    return is_member(b, queue) &&
+           env_shard_of(queue->group, b->env->shards) == b->env->shard;
+}
+
+/* The memory of an exclusive queue of an earlier start is gone with it. */
+static bool
+is_lost(const struct broker *b, const struct meta_queue *queue)
+{
+    return queue->owner.node == b->env->node &&
+           queue->owner.boot != b->env->boot;
+}
+
+static void
+on_queue_created(void *arg, struct meta_queue *queue)
+{
+    struct broker *b = arg;
+
+    if (is_hosted_here(b, queue) && !is_lost(b, queue) &&
+        map_get(&b->groups, queue->group) == NULL) {
+        (void)queue_group_open(b, queue);
+    }
+}
+
+static void
+on_queue_gone(void *arg, struct meta_queue *queue)
+{
+    struct broker *b = arg;
+    struct queue_client *client = map_get(&b->clients, queue->group);
+    struct queue_group *group = map_get(&b->groups, queue->group);
+
+    if (client != NULL) {
+        queue_client_queue_gone(client);
+    }
+    if (group != NULL) {
+        (void)map_remove(&b->groups, queue->group);
+        queue_group_delete(group);
+    }
+}
+
+static void
+on_queue_members(void *arg, struct meta_queue *queue)
+{
+    struct broker *b = arg;
+    struct queue_client *client = map_get(&b->clients, queue->group);
+    struct queue_group *group = map_get(&b->groups, queue->group);
+
+    if (client != NULL) {
+        queue_client_members(client);
+    }
+    if (group != NULL && !is_member(b, queue)) {
+        (void)map_remove(&b->groups, queue->group);
+        queue_group_delete(group);
+    } else if (group == NULL) {
+        on_queue_created(b, queue);
+    }
+}
+
+/* STATE's node has died: the groups led here bury its sessions. */
+static void
+node_dead(struct broker *b, const struct node_state *state)
+{
+    struct queue_group *g;
+    uint64_t id;
+    size_t pos;
+
+    map_foreach (&b->groups, pos, id, g) {
+        queue_group_node_dead(g, state);
+    }
+}
+
+static void
+on_node(void *arg, const struct meta_node *node)
+{
+    struct broker *b = arg;
+    struct link_peer peer = {.node = node->id, .boot = node->boot};
+    struct node_state *state;
+
+    if (node->id == b->env->node || node->boot == 0) {
+        return;
+    }
+    state = nodes_get(&b->nodes, node->id);
+    if (state != NULL && node->boot > state->boot) {
+        state->boot = peer.boot;
+        if (peer.boot - 1 > state->boot_dead) {
+            state->boot_dead = peer.boot - 1;
+            node_dead(b, state);
+        }
+    }
+}
+
+static void
+on_vhost_gone(void *arg, const struct meta_vhost *vhost)
+{
+    broker_vhost_gone(arg, vhost);
+}
+
+static void
+on_user(void *arg, const char *name, size_t size)
+{
+    login_forget(arg, name, size);
+}
+
+/* ---- frames, links, turns ---- */
+
+static void
+on_frame(void *arg, struct address from, struct frame **frame)
+{
+    struct broker *b = arg;
+    struct queue_client *client;
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    switch ((int)(*frame)->kind) {
+    case BROKER_COMMANDS:
+    case BROKER_RESUME:
+    case BROKER_QUERY:
+        queue_group_frame(b, map_get(&b->groups, (*frame)->group), from, frame);
+        break;
+    case BROKER_EVENTS:
+    case BROKER_RESUMED:
+    case BROKER_LEADER:
+    case BROKER_BUSY:
+    case BROKER_COUNTS:
+        client = map_get(&b->clients, (*frame)->group);
+        if (client != NULL) {
+            queue_client_frame(client, from, frame);
+        }
+        break;
+    default:
+        meta_group_frame(b, b->meta_group, from, frame);
+        break;
+    }
+}
+
+static void
+on_link(void *arg, enum link_event event, const struct link_peer *peer)
+{
+    struct broker *b = arg;
+    struct node_state *dead;
+    struct queue_client *client;
+    uint64_t id;
+    size_t pos;
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    dead =
+        nodes_link_event(&b->nodes, event, peer, b->env->ops->now_ms(b->env));
+    if (dead != NULL) {
+        node_dead(b, dead);
+    }
+    if (event == LINK_UP && b->meta_group != NULL) {
+        meta_group_link_up(b->meta_group, peer->node);
+    }
+    if (event == LINK_SILENT) {
+        return; /* it may yet speak; the link is still up */
+    }
+    map_foreach (&b->clients, pos, id, client) {
+        queue_client_link(client, peer->node, event == LINK_UP);
+    }
+    meta_client_check(b->meta_client);
+}
+
+static void
+on_turn(void *arg)
+{
+    struct broker *b = arg;
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    calls_run(b);
+    while (!list_is_empty(&b->dirty_clients)) {
+        queue_client_flush(queue_client_of_dirty(b->dirty_clients.next));
+    }
+    meta_client_flush(b->meta_client);
+    if (b->meta_group != NULL) {
+        meta_group_flush(b->meta_group);
+    }
+    while (!list_is_empty(&b->dirty_groups)) {
+        queue_group_flush(queue_group_of_dirty(b->dirty_groups.next));
+    }
+    while (!list_is_empty(&b->dirty_publishers)) {
+        publisher_flush(publisher_of_dirty(b->dirty_publishers.next));
+    }
+}
+
+static void
+on_nodes_timer(void *arg)
+{
+    struct broker *b = arg;
+    uint64_t now = b->env->ops->now_ms(b->env);
+    struct node_state *state;
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    while ((state = nodes_expire(&b->nodes, now)) != NULL) {
+        node_dead(b, state);
+    }
+    timers_start(&b->env->timers, &b->nodes_timer, now + NODES_TICK_MS);
+}
+
+/* ---- the host's questions ---- */
+
+enum qr_unknown
+broker_unknown_group(struct broker *b, qr_group_id group, qr_node_id from)
+{
+    (void)from;
+    if (b == NULL || !b->is_current || group >= meta_group_next(b->meta) ||
+        meta_queue_by_group(b->meta, group) != NULL) {
+        return QR_UNKNOWN_WAIT;
+    }
+    return QR_UNKNOWN_DELETED;
+}
+
+void
+broker_deleted_group(struct broker *b, qr_group_id group)
+{
+    struct queue_group *g = b == NULL ? NULL : map_get(&b->groups, group);
+
+    /* The copy here may lag; it drops the replica when it learns of it. Only
+     * one that the copy does not know is a leftover. */
+    if (g != NULL && meta_queue_by_group(b->meta, group) == NULL) {
+        (void)map_remove(&b->groups, group);
+        queue_group_delete(g);
+    }
+}
+
+/* ---- life ---- */
+
+static void
+init_lists(struct broker *b)
+{
+    nodes_init(&b->nodes);
+    map_init(&b->groups);
+    map_init(&b->clients);
+    list_init(&b->dirty_clients);
+    list_init(&b->dirty_groups);
+    list_init(&b->dirty_publishers);
+    list_init(&b->connections);
+    calls_init(b);
+}
+
+static void
+register_handler(struct broker *b)
+{
+    struct env_handler handler = {.arg = b,
+                                  .kind_first = FRAME_BROKER_FIRST,
+                                  .kind_limit = FRAME_MGMT_FIRST,
+                                  .on_frame = on_frame,
+                                  .on_link = on_link,
+                                  .on_turn = on_turn};
+
+    env_register(b->env, &handler);
+}
+
+struct broker *
+broker_new(const struct broker_config *config)
+{
+    struct meta_events events = {.on_outcome = on_outcome,
+                                 .on_queue_created = on_queue_created,
+                                 .on_queue_members = on_queue_members,
+                                 .on_queue_gone = on_queue_gone,
+                                 .on_node = on_node,
+                                 .on_vhost_gone = on_vhost_gone,
+                                 .on_user = on_user};
+    struct broker *b = mem_zalloc(1, sizeof(*b));
+
+    ASSERT(config->env->node != 0);
+    ASSERT(config->queue_replicas >= 1);
+    b->magic = BROKER_MAGIC;
+    b->config = *config;
+    b->env = config->env;
+    b->host = config->host;
+    b->log = config->env->log;
+    b->session = session_id(b->env->node, b->env->boot, b->env->shard);
+    init_lists(b);
+    events.arg = b;
+    b->meta = meta_machine_new(&events);
+    b->meta_client = meta_client_new(b);
+    login_init(b);
+    access_init(b);
+    timer_init(&b->nodes_timer, on_nodes_timer, b);
+    timers_start(&b->env->timers, &b->nodes_timer,
+                 b->env->ops->now_ms(b->env) + NODES_TICK_MS);
+    register_handler(b);
+    return b;
+}
+
+int
+broker_start(struct broker *b, struct error *err)
+{
+    OBJ_CHECK(b, BROKER_MAGIC);
+    if (b->env->shard == 0) {
+        b->meta_group = meta_group_open(b, err);
+        if (b->meta_group == NULL) {
+            return -QR_EFORMAT;
+        }
+    }
+    bootstrap_node_up(b);
+    return 0;
+}
+
+void
+broker_free(struct broker **broker)
+{
+    struct broker *b = *broker;
+    struct queue_client *client;
+    struct queue_group *group;
+    uint64_t id;
+    size_t pos;
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    *broker = NULL;
+    while (b->clients.count > 0) {
+        pos = 0;
+        (void)map_next(&b->clients, &pos, &id, (void **)&client);
+        queue_client_free(client);
+    }
+    while (!list_is_empty(&b->dirty_publishers)) {
+        publisher_flush(publisher_of_dirty(b->dirty_publishers.next));
+    }
+    while (b->groups.count > 0) {
+        pos = 0;
+        (void)map_next(&b->groups, &pos, &id, (void **)&group);
+        queue_group_free(group);
+    }
+    meta_client_free(&b->meta_client);
+    meta_group_free(&b->meta_group);
+    meta_machine_free(&b->meta);
+    map_deinit(&b->groups);
+    map_deinit(&b->clients);
+    timers_stop(&b->env->timers, &b->nodes_timer);
+    calls_deinit(b);
+    login_deinit(b);
+    access_deinit(b);
+    b->magic = 0;
+    mem_free(b);
+}
+
+/* ---- views ---- */
+
+struct meta_machine *
+broker_meta(struct broker *b)
+{
+    return b->meta;
+}
+
+const char *
+broker_cluster_name(const struct broker *b)
+{
+    return b->config.cluster_name;
+}
+
+bool
+broker_is_ready(const struct broker *b)
+{
+    return b->is_current && bootstrap_is_complete(b) && !b->is_shutting_down;
+}

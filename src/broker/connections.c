@@ -1,0 +1,100 @@
+/* Connections of this shard: registered so that operators see them, and so
+ * that what an exclusive owner leaves behind goes with it. */
+#include <string.h>
+
+#include "broker/bootstrap.h"
+#include "broker/broker_priv.h"
+#include "broker/meta_client.h"
+#include "machine/meta/meta_command.h"
+#include "shard/env.h"
+
+void
+broker_connection_open(struct broker *b, struct broker_connection *c,
+                       struct broker_fault *fault)
+{
+    const struct meta_vhost *vhost;
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    fault->kind = BROKER_OK;
+    if (b->is_shutting_down) {
+        broker_fault_set(fault, BROKER_INTERNAL, "node is shutting down");
+        return;
+    }
+    vhost = meta_vhost(b->meta, c->vhost, strlen(c->vhost));
+    if (vhost == NULL) {
+        broker_fault_set(fault, BROKER_NOT_ALLOWED, "vhost %s not found",
+                         c->vhost);
+        return;
+    }
+    if (meta_permission(b->meta, vhost, c->user, strlen(c->user)) == NULL) {
+        broker_fault_set(fault, BROKER_NOT_ALLOWED,
+                         "access to vhost '%s' refused for user '%s'", c->vhost,
+                         c->user);
+        return;
+    }
+    /* Unique on this node: the shard is in the low bits. */
+    c->id = (++b->connection_next << 8) | b->env->shard;
+    c->connected_ms = b->env->ops->wall_ms(b->env);
+    list_push_back(&b->connections, &c->link);
+}
+
+void
+broker_connection_closed(struct broker *b, struct broker_connection *c)
+{
+    struct meta_request *r;
+    struct meta_owner owner = {.node = b->env->node, .boot = b->env->boot};
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    if (c->id == 0) {
+        return;
+    }
+    list_remove(&c->link);
+    meta_client_forget(b->meta_client, c);
+    if (c->owns_queues) {
+        owner.connection = c->id;
+        r = meta_request_new(b, NULL, NULL);
+        meta_put_connection_gone(&r->command, b->session, r->number, &owner);
+        meta_request_send(r);
+    }
+    c->id = 0;
+}
+
+struct list *
+broker_connections(struct broker *b)
+{
+    return &b->connections;
+}
+
+/* Close those of VHOST (NULL: all) with TEXT. */
+static void
+close_connections(struct broker *b, const struct meta_text *vhost,
+                  const char *text)
+{
+    struct list *it;
+    struct list *tmp;
+
+    list_foreach_safe (it, tmp, &b->connections) {
+        struct broker_connection *c =
+            list_entry(it, struct broker_connection, link);
+
+        if (vhost == NULL ||
+            (strlen(c->vhost) == vhost->size &&
+             memcmp(c->vhost, vhost->data, vhost->size) == 0)) {
+            c->force_close(c, text);
+        }
+    }
+}
+
+void
+broker_vhost_gone(struct broker *b, const struct meta_vhost *vhost)
+{
+    close_connections(b, &vhost->name, "vhost is deleted");
+}
+
+void
+broker_shutdown(struct broker *b)
+{
+    OBJ_CHECK(b, BROKER_MAGIC);
+    b->is_shutting_down = true;
+    close_connections(b, NULL, "shutdown");
+}

@@ -1,0 +1,384 @@
+/* The metadata group's replica on shard 0.
+ *
+ * It applies the log to shard 0's copy and passes each entry on, as it is, to
+ * the other shards of this node, which apply it to theirs. When all of them
+ * have, the other nodes are told (BROKER_META_APPLIED), so that whoever made a
+ * change can wait until it is seen everywhere. */
+#include "broker/meta_group.h"
+
+#include <quorate/host.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/bootstrap.h"
+#include "broker/broker_priv.h"
+#include "broker/meta_client.h"
+#include "shard/env.h"
+
+enum {
+    META_GROUP_MAGIC = 0x6d677270
+};
+
+struct meta_group {
+    unsigned magic;
+    struct broker *broker;
+    struct qr_group *raft;
+    struct qr_standing standing;
+    qr_index shard_applied[QR_SHARDS_MAX];
+    qr_index told; /* to the other nodes */
+};
+
+static void
+post_local(struct meta_group *g, uint16_t shard, struct frame *f)
+{
+    struct env *env = g->broker->env;
+    struct address to = {.node = env->node, .shard = shard};
+
+    f->group = QR_GROUP_META;
+    (void)env->ops->post(env, to, &f);
+}
+
+/* What all shards of this node have applied. */
+static qr_index
+applied_by_all(const struct meta_group *g)
+{
+    qr_index least = g->shard_applied[0];
+
+    for (uint16_t i = 1; i < g->broker->env->shards; i++) {
+        least = MIN(least, g->shard_applied[i]);
+    }
+    return least;
+}
+
+static void
+note_applied(struct meta_group *g, uint16_t shard, qr_index index)
+{
+    ASSERT(shard < QR_SHARDS_MAX);
+    g->shard_applied[shard] = index;
+    g->broker->env->ops->wake(g->broker->env);
+}
+
+/* ---- the machine ---- */
+
+static void
+machine_apply(void *arg, const struct qr_entry *entry)
+{
+    struct meta_group *g = arg;
+    struct broker *b = g->broker;
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    if (entry->body != NULL) {
+        meta_machine_apply(b->meta, entry->index, entry->time_ms,
+                           entry->body->data, entry->body->size);
+    } else {
+        meta_machine_apply(b->meta, entry->index, entry->time_ms, NULL, 0);
+    }
+    for (uint16_t i = 1; i < b->env->shards; i++) {
+        struct frame *f = frame_new(FRAME_CALL, BROKER_META_ENTRY);
+        uint8_t time[8];
+
+        put_u64le(time, entry->time_ms);
+        f->arg = entry->index;
+        frame_add(f, slice_copy(time, sizeof(time)));
+        if (entry->body != NULL) {
+            frame_add(f, slice_ref(entry->body));
+        }
+        post_local(g, i, f);
+    }
+    note_applied(g, 0, entry->index);
+}
+
+static void
+machine_snapshot(void *arg, struct buf *manifest, struct ranges *live)
+{
+    struct meta_group *g = arg;
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    (void)live; /* the whole state is in the manifest */
+    meta_machine_snapshot(g->broker->meta, manifest);
+}
+
+static int
+machine_restore(void *arg, qr_index index, const void *manifest, size_t size)
+{
+    struct meta_group *g = arg;
+    struct broker *b = g->broker;
+    int rv;
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    rv = meta_machine_restore(b->meta, index, manifest, size);
+    if (rv != 0) {
+        return rv;
+    }
+    for (uint16_t i = 1; i < b->env->shards; i++) {
+        struct frame *f = frame_new(FRAME_CALL, BROKER_META_SNAPSHOT);
+
+        f->arg = index;
+        frame_add(f, slice_copy(manifest, size));
+        post_local(g, i, f);
+    }
+    note_applied(g, 0, index);
+    return 0;
+}
+
+static void
+machine_standing(void *arg, const struct qr_standing *standing)
+{
+    struct meta_group *g = arg;
+    struct broker *b = g->broker;
+    bool is_news = g->standing.leader != standing->leader ||
+                   g->standing.is_leader != standing->is_leader;
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    g->standing = *standing;
+    if (!is_news) {
+        return;
+    }
+    for (uint16_t i = 0; i < b->env->shards; i++) {
+        struct frame *f = frame_new(FRAME_CALL, BROKER_META_LEADER);
+
+        f->arg = standing->leader;
+        post_local(g, i, f);
+    }
+    if (standing->is_leader) {
+        bootstrap_if_empty(b);
+    }
+}
+
+static void
+machine_gone(void *arg)
+{
+    struct meta_group *g = arg;
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    log_error(g->broker->log, "cluster",
+              "this node was removed from the cluster's metadata");
+    g->raft = NULL;
+}
+
+static const struct qr_machine_ops machine_ops = {
+    .apply = machine_apply,
+    .snapshot = machine_snapshot,
+    .restore = machine_restore,
+    .standing = machine_standing,
+    .members = NULL,
+    .gone = machine_gone,
+    .dead_bytes = NULL,
+};
+
+struct meta_group *
+meta_group_open(struct broker *b, struct error *err)
+{
+    struct meta_group *g = mem_zalloc(1, sizeof(*g));
+    struct qr_member members[QR_MEMBERS_MAX];
+    struct qr_group_config config = {.id = QR_GROUP_META,
+                                     .members = members,
+                                     .ops = &machine_ops,
+                                     .machine = g};
+
+    g->magic = META_GROUP_MAGIC;
+    g->broker = b;
+    config.self = qr_replica(b->env->node, 1);
+    for (size_t i = 0; i < b->config.initial_nodes_count; i++) {
+        ASSERT(i < QR_MEMBERS_MAX);
+        members[i].id = qr_replica(b->config.initial_nodes[i], 1);
+        members[i].role = QR_ROLE_VOTER;
+        config.members_count++;
+    }
+    config.stand = b->config.initial_nodes_count > 0 &&
+                   b->config.initial_nodes[0] == b->env->node;
+    if (qr_group_open(b->host, &config, &g->raft, err) != 0) {
+        mem_free(g);
+        return NULL;
+    }
+    return g;
+}
+
+void
+meta_group_free(struct meta_group **g)
+{
+    if (*g != NULL) {
+        OBJ_CHECK(*g, META_GROUP_MAGIC);
+        (*g)->magic = 0;
+        mem_free(*g);
+        *g = NULL;
+    }
+}
+
+/* ---- frames ---- */
+
+static void
+on_propose(struct meta_group *g, struct frame **frame)
+{
+    struct broker *b = g->broker;
+    struct frame *f = *frame;
+    struct address to = {.node = g->standing.leader, .shard = 0};
+
+    if (g->raft == NULL) {
+        return;
+    }
+    if (g->standing.is_leader) {
+        /* Refused (busy, or no longer the leader): the client proposes it
+         * again. */
+        (void)qr_group_propose(g->raft, f->content, f->content_count);
+    } else if (to.node != 0 && to.node != b->env->node) {
+        (void)b->env->ops->post(b->env, to, frame);
+    }
+}
+
+/* Another shard of this node, or another node, has applied up to f->arg. */
+static void
+on_applied(struct broker *b, struct meta_group *g, struct address from,
+           const struct frame *f)
+{
+    qr_node_id node = (qr_node_id)f->group;
+
+    if (g == NULL) {
+        meta_client_node_applied(b->meta_client, node, f->arg);
+        return;
+    }
+    if (from.node == b->env->node) {
+        note_applied(g, from.shard, f->arg);
+        return;
+    }
+    meta_client_node_applied(b->meta_client, node, f->arg);
+    for (uint16_t i = 1; i < b->env->shards; i++) {
+        struct frame *copy = frame_new(FRAME_CALL, BROKER_META_APPLIED);
+        struct address to = {.node = b->env->node, .shard = i};
+
+        copy->group = f->group;
+        copy->arg = f->arg;
+        (void)b->env->ops->post(b->env, to, &copy);
+    }
+}
+
+static void
+report_applied(struct broker *b, qr_index index)
+{
+    struct frame *f = frame_new(FRAME_CALL, BROKER_META_APPLIED);
+    struct address to = {.node = b->env->node, .shard = 0};
+
+    f->group = b->env->node;
+    f->arg = index;
+    (void)b->env->ops->post(b->env, to, &f);
+}
+
+static void
+on_entry(struct broker *b, const struct frame *f)
+{
+    const struct slice *body = f->content_count > 1 ? &f->content[1] : NULL;
+
+    ASSERT(f->content_count > 0);
+    ASSERT(f->content[0].size == 8);
+    meta_machine_apply(b->meta, f->arg, get_u64le(f->content[0].data),
+                       body == NULL ? NULL : body->data,
+                       body == NULL ? 0 : body->size);
+    report_applied(b, f->arg);
+}
+
+static void
+on_snapshot(struct broker *b, const struct frame *f)
+{
+    int rv = meta_machine_restore(b->meta, f->arg, f->content[0].data,
+                                  f->content[0].size);
+
+    ASSERT(rv == 0); /* shard 0 has restored the same bytes */
+    report_applied(b, f->arg);
+}
+
+void
+meta_group_frame(struct broker *b, struct meta_group *g, struct address from,
+                 struct frame **frame)
+{
+    struct frame *f = *frame;
+    bool is_local = from.node == b->env->node;
+
+    switch (f->kind) {
+    case BROKER_META_PROPOSE:
+        if (g != NULL) {
+            on_propose(g, frame);
+        }
+        break;
+    case BROKER_META_APPLIED:
+        on_applied(b, g, from, f);
+        break;
+    case BROKER_META_ENTRY:
+        if (is_local && g == NULL) {
+            on_entry(b, f);
+        }
+        break;
+    case BROKER_META_SNAPSHOT:
+        if (is_local && g == NULL) {
+            on_snapshot(b, f);
+        }
+        break;
+    case BROKER_META_LEADER:
+        if (is_local) {
+            b->meta_leader = (qr_node_id)f->arg;
+            meta_client_leader_changed(b->meta_client);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+tell_node(struct meta_group *g, qr_node_id node)
+{
+    struct broker *b = g->broker;
+    struct frame *f = frame_new(FRAME_CALL, BROKER_META_APPLIED);
+    struct address to = {.node = node, .shard = 0};
+
+    f->group = b->env->node;
+    f->arg = g->told;
+    (void)b->env->ops->post(b->env, to, &f);
+}
+
+void
+meta_group_link_up(struct meta_group *g, qr_node_id node)
+{
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    tell_node(g, node);
+}
+
+void
+meta_group_flush(struct meta_group *g)
+{
+    struct broker *b = g->broker;
+    qr_index applied;
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    applied = applied_by_all(g);
+    if (applied == g->told) {
+        return;
+    }
+    g->told = applied;
+    for (size_t i = 0; i < b->nodes.count; i++) {
+        if (b->nodes.items[i].is_linked) {
+            tell_node(g, b->nodes.items[i].node);
+        }
+    }
+    meta_client_node_applied(b->meta_client, b->env->node, applied);
+    for (uint16_t i = 1; i < b->env->shards; i++) {
+        struct frame *f = frame_new(FRAME_CALL, BROKER_META_APPLIED);
+        struct address to = {.node = b->env->node, .shard = i};
+
+        f->group = b->env->node;
+        f->arg = applied;
+        (void)b->env->ops->post(b->env, to, &f);
+    }
+}
+
+struct qr_group *
+meta_group_raft(const struct meta_group *g)
+{
+    return g->raft;
+}
+
+qr_node_id
+meta_group_leader(const struct meta_group *g)
+{
+    return g->standing.leader;
+}

@@ -1,0 +1,33 @@
+/* The metadata group's replica, on shard 0, and how the other shards' copies
+ * follow it. */
+#ifndef BROKER_META_GROUP_H
+#define BROKER_META_GROUP_H
+
+#include <quorate/types.h>
+#include <stdbool.h>
+
+#include "peer/frame.h"
+
+struct broker;
+struct error;
+struct meta_group;
+struct qr_group;
+
+/* Open the replica (shard 0): NULL, with ERR, when the host refuses. */
+struct meta_group *meta_group_open(struct broker *b, struct error *err);
+/* At shutdown, after the host is gone. */
+void meta_group_free(struct meta_group **g);
+
+/* Frames BROKER_META_*. On shards other than 0, G is NULL. */
+void meta_group_frame(struct broker *b, struct meta_group *g,
+                      struct address from, struct frame **frame);
+/* Tell the other nodes what all shards here have applied; once a turn. */
+void meta_group_flush(struct meta_group *g);
+/* A link came up: tell that node. */
+void meta_group_link_up(struct meta_group *g, qr_node_id node);
+
+struct qr_group *meta_group_raft(const struct meta_group *g);
+/* 0 = unknown. */
+qr_node_id meta_group_leader(const struct meta_group *g);
+
+#endif

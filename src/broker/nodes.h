@@ -1,0 +1,51 @@
+/* What a shard knows of the other nodes: is the link up, which start of the
+ * process is it, how long has it been silent. Feeds the decision that the
+ * sessions of a node are dead (queue_group.c).
+ *
+ *   linked --LINK_DOWN--> lost --NODES_LOST_MS--> dead
+ *     |                    |
+ *     |  LINK_UP, boot + 1 | LINK_REFUSED (nothing listens there)
+ *     +--------------------+--> dead (the boots up to the previous one)
+ */
+#ifndef BROKER_NODES_H
+#define BROKER_NODES_H
+
+#include <quorate/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shard/env.h"
+
+enum {
+    /* Unreachable for this long: its consumers' messages return. A node cut
+     * off gives up its own consumers before (QUEUE_CLIENT_LOST_MS). */
+    NODES_LOST_MS = 30000
+};
+
+struct node_state {
+    qr_node_id node;
+    bool is_linked;
+    uint32_t boot;      /* newest seen, 0 = none */
+    uint32_t boot_dead; /* starts up to this one are dead */
+    uint64_t lost_ms;   /* since when, if not linked */
+};
+
+struct nodes {
+    struct node_state items[QR_NODES_MAX];
+    size_t count;
+};
+
+void nodes_init(struct nodes *n);
+/* The state of NODE, added when new; NULL when the table is full. */
+struct node_state *nodes_get(struct nodes *n, qr_node_id node);
+/* Take note of a link event at NOW_MS; returns the state if its `boot_dead`
+ * has grown, else NULL. */
+struct node_state *nodes_link_event(struct nodes *n, enum link_event event,
+                                    const struct link_peer *peer,
+                                    uint64_t now_ms);
+/* The next node that has been lost for NODES_LOST_MS and is not yet dead: marks
+ * it dead and returns it; NULL when there is none. */
+struct node_state *nodes_expire(struct nodes *n, uint64_t now_ms);
+
+#endif

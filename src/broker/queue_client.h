@@ -1,0 +1,115 @@
+/* One shard's client of one queue: everything that this shard's connections
+ * want of the queue, as one numbered stream of commands to its leader.
+ *
+ *             leader found, RESUMED
+ *   resolving ---------------------> bound ----+
+ *      ^                                       |
+ *      +--- LEADER, link lost, gap, no answer -+
+ *
+ * While bound, each turn's commands leave as one frame. Commands are kept
+ * until the leader says that they were applied; after a change of leader those
+ * that were not are sent again, and the queue machine skips what it knows. So
+ * each command takes effect exactly once and in order. Deliveries are numbered
+ * by consumer; a missing one sends the client back to resolving. */
+#ifndef BROKER_QUEUE_CLIENT_H
+#define BROKER_QUEUE_CLIENT_H
+
+#include <quorate/types.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "broker/broker.h"
+#include "machine/queue/queue_machine.h"
+#include "peer/frame.h"
+
+struct broker;
+struct consumer_impl;
+struct publisher_impl;
+struct queue_client;
+
+enum {
+    QUEUE_CLIENT_BATCH_SIZE = 256 << 10, /* bytes in one frame of commands, or
+                                            one command if larger */
+    QUEUE_CLIENT_RETRY_MS = 50,          /* first wait before asking again */
+    QUEUE_CLIENT_RETRY_MS_MAX = 1000,
+    QUEUE_CLIENT_STALL_MS = 3000, /* no progress while bound: resolve again */
+    QUEUE_CLIENT_LOST_MS = 20000  /* no leader found: its consumers are
+                                     cancelled; below NODES_LOST_MS */
+};
+
+/* The client of QUEUE on this shard, made on first use. */
+struct queue_client *queue_client_get(struct broker *b,
+                                      struct meta_queue *queue);
+/* The queue is gone: what waits is confirmed, consumers are cancelled, calls
+ * fail with NOT_FOUND; frees the client. */
+void queue_client_queue_gone(struct queue_client *q);
+/* At shutdown: free, calling nobody. */
+void queue_client_free(struct queue_client *q);
+/* The queue's members changed. */
+void queue_client_members(struct queue_client *q);
+
+/* Enqueue MESSAGE; PUBLISHER's slot SLOT is told (publisher_slot_done). */
+void queue_client_enqueue(struct queue_client *q,
+                          const struct broker_message *message,
+                          struct publisher_impl *publisher, uint64_t slot);
+/* Attach CONSUMER; `call` is finished with the outcome. */
+void queue_client_attach(struct queue_client *q, struct consumer_impl *c,
+                         struct broker_call *call);
+/* CANCEL (CALL told when applied, may be NULL). */
+void queue_client_cancel(struct queue_client *q, struct consumer_impl *c,
+                         struct broker_call *call);
+/* DETACH: C is forgotten at once. */
+void queue_client_detach(struct queue_client *q, struct consumer_impl *c);
+void queue_client_settle(struct queue_client *q, struct consumer_impl *c,
+                         uint64_t first, uint64_t last,
+                         enum broker_outcome outcome);
+void queue_client_get_one(struct queue_client *q, struct consumer_impl *c,
+                          struct broker_call *call);
+void queue_client_purge(struct queue_client *q, struct broker_call *call);
+/* Ask the leader for its counts: reply->messages (ready), ->consumers. */
+void queue_client_query(struct queue_client *q, struct broker_call *call);
+
+/* Frames BROKER_EVENTS, RESUMED, LEADER, BUSY, COUNTS. */
+void queue_client_frame(struct queue_client *q, struct address from,
+                        struct frame **frame);
+/* Send what this turn brought; called for dirty clients once a turn. */
+void queue_client_flush(struct queue_client *q);
+/* The link to NODE came up or went down. */
+void queue_client_link(struct queue_client *q, qr_node_id node, bool is_up);
+/* The replica on this shard says that NODE leads (0: nobody). */
+void queue_client_hint(struct queue_client *q, qr_node_id node, qr_term term);
+
+qr_group_id queue_client_group(const struct queue_client *q);
+struct queue_client *queue_client_of_dirty(struct list *link);
+
+/* ---- publisher.c, as the client sees it ---- */
+
+/* Message SLOT of P is safe with one more of its queues. P may be freed. */
+void publisher_slot_done(struct publisher_impl *p, uint64_t slot);
+
+/* ---- consumer.c, as the client sees it ---- */
+
+struct consumer_impl {
+    unsigned magic;
+    struct broker_consumer *consumer; /* NULL once detached */
+    struct queue_client *queue;
+    uint64_t number;
+    uint64_t delivery_next; /* the id expected next */
+    uint32_t prefetch;
+    uint32_t flags;
+    uint8_t tag_size;
+    uint8_t tag[255];
+    bool is_get;
+    bool is_attached; /* ATTACH was answered, or GET was used */
+    bool is_cancelled;
+    struct broker_call *get_call; /* under way */
+};
+enum {
+    CONSUMER_MAGIC = 0x636f6e73
+};
+
+/* The broker cancels C: tells its owner and frees it. */
+void consumer_cancelled(struct consumer_impl *c);
+
+#endif

@@ -1,0 +1,753 @@
+/* One queue's replica on this shard.
+ *
+ * As a member it applies the log to the queue machine. While it leads it also
+ *   - proposes the commands that clients send (BROKER_COMMANDS), unread;
+ *   - sends each client what became of its commands, and its deliveries
+ *     (BROKER_EVENTS), gathered per client and sent once a turn;
+ *   - answers clients that come to a new leader (BROKER_RESUME): how far their
+ *     stream was applied, and the deliveries that they have not seen;
+ *   - proposes SESSION_DOWN for clients whose node has died.
+ *
+ * Events wait in an outbox for each client, in order. A delivery whose bytes
+ * are not in memory is fetched, and what follows in that outbox waits for it.
+ * Outboxes are bounded: a client's credit and its window of commands limit
+ * what the machine can have for it. When the link's window is full the outbox
+ * keeps its content; when the link is gone the outbox is dropped, since the
+ * client will resume. */
+#include "broker/queue_group.h"
+
+#include <quorate/error.h>
+#include <quorate/host.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/ring.h"
+#include "broker/broker_priv.h"
+#include "broker/queue_client.h"
+#include "broker/queue_events.h"
+#include "machine/queue/queue_command.h"
+#include "shard/env.h"
+
+enum {
+    GROUP_MAGIC = 0x71677270,
+    OUTBOX_FRAME_BYTES = 512 << 10, /* a frame of events is sent beyond it */
+    OUTBOX_BACKLOG_MAX = 16 << 20,  /* waiting on the link: hold the rest */
+    OUTBOX_RETRY_MS = 5,
+    RESEND_MAX = QUEUE_CREDIT_MAX
+};
+
+/* What waits for one client. */
+struct outbox {
+    struct queue_group *group;
+    uint64_t session;
+    struct ring effects; /* struct queue_effect */
+    struct qr_fetch fetch;
+    bool is_fetching;
+    bool is_dropped;     /* while fetching: free when it completes */
+    qr_index body_index; /* 0 = none */
+    struct slice body;
+};
+
+struct queue_group {
+    unsigned magic;
+    struct broker *broker;
+    qr_group_id id;
+    struct qr_group *raft;
+    struct queue_machine *machine;
+    struct queue_effects effects;
+    struct qr_standing standing;
+    struct map outboxes; /* by session */
+    struct list dirty;
+    struct timer retry;
+};
+
+/* ---- outboxes ---- */
+
+static void
+outbox_free(struct outbox *o)
+{
+    o->group = NULL;
+    ring_deinit(&o->effects);
+    if (o->is_fetching) {
+        o->is_dropped = true;
+        return;
+    }
+    slice_unref(&o->body);
+    mem_free(o);
+}
+
+static void
+group_dirty(struct queue_group *g)
+{
+    if (!list_is_linked(&g->dirty)) {
+        list_push_back(&g->broker->dirty_groups, &g->dirty);
+        g->broker->env->ops->wake(g->broker->env);
+    }
+}
+
+static void
+outbox_fetched(struct qr_fetch *fetch)
+{
+    struct outbox *o = fetch->arg;
+
+    o->is_fetching = false;
+    if (o->is_dropped) {
+        slice_unref(&o->body);
+        mem_free(o);
+        return;
+    }
+    if (fetch->result == 0) {
+        o->body_index = fetch->index;
+    } else {
+        log_error(o->group->broker->log, "queue",
+                  "group %llu: entry %llu cannot be read: %s; its messages "
+                  "stay undelivered here until another node leads",
+                  (unsigned long long)o->group->id,
+                  (unsigned long long)fetch->index,
+                  qr_error_text(fetch->result));
+    }
+    group_dirty(o->group);
+}
+
+static struct outbox *
+outbox_get(struct queue_group *g, uint64_t session)
+{
+    struct outbox *o = map_get(&g->outboxes, session);
+
+    if (o == NULL) {
+        o = mem_zalloc(1, sizeof(*o));
+        o->group = g;
+        o->session = session;
+        ring_init(&o->effects, sizeof(struct queue_effect));
+        o->fetch.done = outbox_fetched;
+        o->fetch.arg = o;
+        o->fetch.body = &o->body;
+        (void)map_put(&g->outboxes, session, o);
+    }
+    return o;
+}
+
+static void
+outboxes_drop(struct queue_group *g)
+{
+    uint64_t session;
+    struct outbox *o;
+    size_t pos;
+
+    map_foreach (&g->outboxes, pos, session, o) {
+        outbox_free(o);
+    }
+    map_deinit(&g->outboxes);
+    map_init(&g->outboxes);
+}
+
+static struct address
+session_address(uint64_t session)
+{
+    struct address to = {.node = session_node(session),
+                         .shard = session_shard(session)};
+
+    return to;
+}
+
+static bool
+is_reachable(const struct broker *b, qr_node_id node)
+{
+    return node == b->env->node || b->env->ops->is_linked(b->env, node);
+}
+
+/* Have the entry INDEX in o->body. False: it is being fetched, or cannot be
+ * read. */
+static bool
+outbox_load(struct outbox *o, qr_index index)
+{
+    if (o->body_index == index) {
+        return true;
+    }
+    slice_unref(&o->body);
+    o->body_index = 0;
+    if (qr_group_is_cached(o->group->raft, index) &&
+        qr_group_read(o->group->raft, index, &o->body) == 0) {
+        o->body_index = index;
+        return true;
+    }
+    o->is_fetching = true;
+    o->fetch.index = index;
+    qr_group_fetch(o->group->raft, &o->fetch);
+    return false;
+}
+
+static bool
+outbox_send(struct outbox *o, struct buf *events, struct frame **f)
+{
+    struct broker *b = o->group->broker;
+    struct slice head = slice_copy(events->data, events->size);
+    bool is_sent;
+
+    buf_clear(events);
+    slice_unref(&(*f)->content[0]);
+    (*f)->content[0] = head;
+    (*f)->group = o->group->id;
+    (*f)->arg = o->session;
+    is_sent = b->env->ops->post(b->env, session_address(o->session), f);
+    return is_sent;
+}
+
+static struct frame *
+events_frame(void)
+{
+    struct frame *f = frame_new(FRAME_CALL, BROKER_EVENTS);
+
+    frame_add(f, slice_empty()); /* the events, when they are complete */
+    return f;
+}
+
+/* Move what can be sent of O into frames. False when the client must be left
+ * to resume. */
+static bool
+outbox_flush(struct outbox *o)
+{
+    struct buf events;
+    struct frame *f = NULL;
+    size_t bytes = 0;
+    bool is_ok = true;
+
+    buf_init(&events);
+    while (is_ok && o->effects.count > 0 && !o->is_fetching) {
+        struct queue_effect *e = ring_at(&o->effects, 0);
+        bool is_delivery = e->kind == QUEUE_EFFECT_DELIVER;
+
+        if (is_delivery && !outbox_load(o, e->message.index)) {
+            break;
+        }
+        if (f == NULL) {
+            f = events_frame();
+        }
+        queue_event_put(&events, e);
+        if (is_delivery) {
+            frame_add(f,
+                      slice_sub(&o->body, e->message.offset, e->message.size));
+            bytes += e->message.size;
+        }
+        ring_pop_front(&o->effects);
+        if (f->content_count == FRAME_CONTENT_MAX ||
+            bytes + events.size > OUTBOX_FRAME_BYTES) {
+            is_ok = outbox_send(o, &events, &f);
+            bytes = 0;
+        }
+    }
+    if (f != NULL && is_ok) {
+        is_ok = outbox_send(o, &events, &f);
+    }
+    frame_free(&f);
+    buf_deinit(&events);
+    return is_ok;
+}
+
+static void
+on_retry(void *arg)
+{
+    group_dirty(arg);
+}
+
+void
+queue_group_flush(struct queue_group *g)
+{
+    struct env *env = g->broker->env;
+    uint64_t session;
+    struct outbox *o;
+    size_t pos;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    list_remove(&g->dirty);
+    map_foreach (&g->outboxes, pos, session, o) {
+        qr_node_id node = session_node(session);
+
+        if (o->effects.count == 0 || o->is_fetching) {
+            continue;
+        }
+        if (!is_reachable(g->broker, node)) {
+            ring_clear(&o->effects);
+        } else if (node != env->node &&
+                   env->ops->backlog(env, node, FRAME_CALL) >
+                       OUTBOX_BACKLOG_MAX) {
+            timers_start(&env->timers, &g->retry,
+                         env->ops->now_ms(env) + OUTBOX_RETRY_MS);
+        } else if (!outbox_flush(o)) {
+            ring_clear(&o->effects);
+        }
+        if (o->effects.count == 0 && !o->is_fetching && o->body_index != 0) {
+            slice_unref(&o->body);
+            o->body_index = 0;
+        }
+    }
+}
+
+/* ---- effects ---- */
+
+static void
+perform(struct queue_group *g, const struct queue_effects *effects)
+{
+    struct outbox *o = NULL;
+
+    for (size_t i = 0; i < effects->count; i++) {
+        const struct queue_effect *e = &effects->items[i];
+
+        if (e->kind == QUEUE_EFFECT_UNUSED) {
+            broker_queue_unused(g->broker, g->id);
+            continue;
+        }
+        if (o == NULL || o->session != e->session) {
+            o = outbox_get(g, e->session);
+        }
+        *(struct queue_effect *)ring_push_back(&o->effects) = *e;
+    }
+    if (effects->count > 0) {
+        group_dirty(g);
+    }
+}
+
+static void
+machine_apply(void *arg, const struct qr_entry *entry)
+{
+    struct queue_group *g = arg;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    if (entry->body == NULL) {
+        return;
+    }
+    queue_effects_clear(&g->effects);
+    queue_machine_apply(g->machine, entry->index, entry->time_ms,
+                        entry->body->data, entry->body->size, &g->effects);
+    if (entry->is_leading) {
+        perform(g, &g->effects);
+    }
+}
+
+static void
+machine_snapshot(void *arg, struct buf *manifest, struct ranges *live)
+{
+    struct queue_group *g = arg;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    queue_machine_snapshot(g->machine, manifest, live);
+}
+
+static int
+machine_restore(void *arg, qr_index index, const void *manifest, size_t size)
+{
+    struct queue_group *g = arg;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT_IMPLIES(size > 0, index > 0);
+    return queue_machine_restore(g->machine, manifest, size);
+}
+
+static uint64_t
+machine_dead_bytes(void *arg)
+{
+    const struct queue_group *g = arg;
+    struct queue_counts counts;
+
+    queue_machine_counts(g->machine, &counts);
+    return counts.dead_bytes;
+}
+
+/* ---- standing ---- */
+
+static void
+send_leader(struct queue_group *g, struct address to)
+{
+    struct broker *b = g->broker;
+    struct frame *f = frame_new(FRAME_CALL, BROKER_LEADER);
+    struct buf content;
+
+    buf_init(&content);
+    buf_put_varint(&content, g->standing.leader);
+    frame_add(f, slice_copy(content.data, content.size));
+    buf_deinit(&content);
+    f->group = g->id;
+    f->arg = g->standing.term;
+    (void)b->env->ops->post(b->env, to, &f);
+}
+
+static void
+announce_to(void *arg, uint64_t session)
+{
+    struct queue_group *g = arg;
+
+    if (is_reachable(g->broker, session_node(session))) {
+        send_leader(g, session_address(session));
+    }
+}
+
+struct dead_scan {
+    struct queue_group *group;
+    struct buf commands;
+    qr_node_id node; /* last one proposed */
+};
+
+/* Sessions come in ascending order: by node, then boot. */
+static void
+scan_session(void *arg, uint64_t session)
+{
+    struct dead_scan *scan = arg;
+    struct broker *b = scan->group->broker;
+    qr_node_id node = session_node(session);
+    const struct node_state *state;
+    uint32_t dead;
+
+    if (node == 0 || node == scan->node) {
+        return;
+    }
+    if (node == b->env->node) {
+        dead = b->env->boot - 1;
+    } else {
+        state = nodes_get(&b->nodes, node);
+        dead = state == NULL ? 0 : state->boot_dead;
+    }
+    if (session_boot(session) <= dead) {
+        queue_put_session_down(&scan->commands, node, dead);
+        scan->node = node;
+    }
+}
+
+/* Propose SESSION_DOWN for every session whose node's start is known dead. */
+static void
+bury(struct queue_group *g)
+{
+    struct dead_scan scan = {.group = g};
+    struct slice piece;
+
+    if (!g->standing.is_leader) {
+        return;
+    }
+    buf_init(&scan.commands);
+    queue_machine_foreach_session(g->machine, scan_session, &scan);
+    if (scan.commands.size > 0) {
+        piece = slice_copy(scan.commands.data, scan.commands.size);
+        /* Lost with the leadership: the next leader scans again. Busy: the
+         * next event of the node, or the next leader, scans again. */
+        (void)qr_group_propose(g->raft, &piece, 1);
+        slice_unref(&piece);
+    }
+    buf_deinit(&scan.commands);
+}
+
+static void
+machine_standing(void *arg, const struct qr_standing *standing)
+{
+    struct queue_group *g = arg;
+    struct queue_client *client;
+    bool was_leader = g->standing.is_leader;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    g->standing = *standing;
+    if (was_leader || standing->is_leader) {
+        outboxes_drop(g);
+        queue_machine_foreach_session(g->machine, announce_to, g);
+    }
+    if (standing->is_leader) {
+        bury(g);
+    }
+    client = map_get(&g->broker->clients, g->id);
+    if (client != NULL) {
+        queue_client_hint(client, standing->leader, standing->term);
+    }
+}
+
+static void
+group_free(struct queue_group *g)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    outboxes_drop(g);
+    map_deinit(&g->outboxes);
+    timers_stop(&g->broker->env->timers, &g->retry);
+    list_remove(&g->dirty);
+    if (map_get(&g->broker->groups, g->id) == g) {
+        (void)map_remove(&g->broker->groups, g->id);
+    }
+    queue_effects_deinit(&g->effects);
+    queue_machine_free(&g->machine);
+    g->magic = 0;
+    mem_free(g);
+}
+
+static void
+machine_gone(void *arg)
+{
+    group_free(arg);
+}
+
+static const struct qr_machine_ops machine_ops = {
+    .apply = machine_apply,
+    .snapshot = machine_snapshot,
+    .restore = machine_restore,
+    .standing = machine_standing,
+    .members = NULL,
+    .gone = machine_gone,
+    .dead_bytes = machine_dead_bytes,
+};
+
+/* ---- life ---- */
+
+static struct queue_group *
+group_new(struct broker *b, qr_group_id id)
+{
+    struct queue_group *g = mem_zalloc(1, sizeof(*g));
+
+    g->magic = GROUP_MAGIC;
+    g->broker = b;
+    g->id = id;
+    g->machine = queue_machine_new();
+    queue_effects_init(&g->effects);
+    map_init(&g->outboxes);
+    list_init(&g->dirty);
+    timer_init(&g->retry, on_retry, g);
+    return g;
+}
+
+struct queue_group *
+queue_group_open(struct broker *b, const struct meta_queue *queue)
+{
+    struct queue_group *g = group_new(b, queue->group);
+    struct qr_member members[QR_MEMBERS_MAX];
+    struct qr_group_config config = {.id = queue->group,
+                                     .members = members,
+                                     .ops = &machine_ops,
+                                     .machine = g};
+    struct error err;
+
+    ASSERT(map_get(&b->groups, queue->group) == NULL);
+    for (size_t i = 0; i < queue->members_count; i++) {
+        const struct meta_member *m = &queue->members[i];
+
+        if (qr_replica_node(m->replica) == b->env->node) {
+            config.self = m->replica;
+        }
+        if (m->is_voter) {
+            members[config.members_count].id = m->replica;
+            members[config.members_count].role = QR_ROLE_VOTER;
+            config.members_count++;
+        }
+    }
+    ASSERT(config.self != 0);
+    config.stand = queue->stand == b->env->node;
+    config.is_volatile = queue->owner.node != 0;
+    error_clear(&err);
+    (void)map_put(&b->groups, g->id, g);
+    if (qr_group_open(b->host, &config, &g->raft, &err) != 0) {
+        log_error(b->log, "queue", "queue '%.*s' in vhost '%.*s': %s",
+                  (int)queue->name.size, queue->name.data,
+                  (int)queue->vhost.size, queue->vhost.data, err.text);
+        group_free(g);
+        return NULL;
+    }
+    return g;
+}
+
+void
+queue_group_delete(struct queue_group *g)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    qr_group_delete(g->raft);
+}
+
+void
+queue_group_free(struct queue_group *g)
+{
+    group_free(g);
+}
+
+/* ---- frames ---- */
+
+static void
+on_commands(struct queue_group *g, struct address from, struct frame *f)
+{
+    struct broker *b = g->broker;
+    struct frame *answer;
+    int rv = qr_group_propose(g->raft, f->content, f->content_count);
+
+    if (rv == 0) {
+        return;
+    }
+    if (rv == -QR_EBUSY) {
+        answer = frame_new(FRAME_CALL, BROKER_BUSY);
+        answer->group = g->id;
+        (void)b->env->ops->post(b->env, from, &answer);
+        return;
+    }
+    send_leader(g, from);
+}
+
+static void
+send_resumed(struct queue_group *g, struct address from, uint64_t session)
+{
+    struct broker *b = g->broker;
+    struct frame *f = frame_new(FRAME_CALL, BROKER_RESUMED);
+    struct buf content;
+
+    buf_init(&content);
+    queue_effects_clear(&g->effects);
+    buf_put_varint(&content,
+                   queue_machine_session(g->machine, session, &g->effects));
+    if (g->effects.count > 0) {
+        queue_event_put(&content, &g->effects.items[0]); /* last result */
+    }
+    frame_add(f, slice_copy(content.data, content.size));
+    buf_deinit(&content);
+    f->group = g->id;
+    f->arg = g->standing.term;
+    (void)b->env->ops->post(b->env, from, &f);
+}
+
+/* content: varint session, then (varint consumer, varint next delivery)*. */
+static void
+on_resume(struct queue_group *g, struct address from, struct frame *f)
+{
+    struct slice content;
+    struct outbox *o;
+    struct cursor c;
+    uint64_t session;
+
+    if (!g->standing.is_leader) {
+        send_leader(g, from);
+        return;
+    }
+    content = frame_content(f);
+    cursor_init(&c, content.data, content.size);
+    session = cursor_varint(&c);
+    if (c.bad || session_node(session) != from.node ||
+        session_shard(session) != from.shard) {
+        slice_unref(&content);
+        return;
+    }
+    o = map_remove(&g->outboxes, session);
+    if (o != NULL) {
+        outbox_free(o);
+    }
+    send_resumed(g, from, session);
+    queue_effects_clear(&g->effects);
+    while (cursor_left(&c) > 0) {
+        uint64_t consumer = cursor_varint(&c);
+        uint64_t next = cursor_varint(&c);
+
+        if (c.bad) {
+            break;
+        }
+        (void)queue_machine_resend(g->machine, session, consumer, next,
+                                   RESEND_MAX, &g->effects);
+    }
+    perform(g, &g->effects);
+    slice_unref(&content);
+}
+
+static void
+on_query(struct queue_group *g, struct address from, const struct frame *f)
+{
+    struct broker *b = g->broker;
+    struct frame *answer;
+    struct queue_counts counts;
+    struct buf content;
+
+    if (!g->standing.is_leader) {
+        send_leader(g, from);
+        return;
+    }
+    queue_machine_counts(g->machine, &counts);
+    buf_init(&content);
+    buf_put_varint(&content, counts.ready);
+    buf_put_varint(&content, counts.unsettled);
+    buf_put_varint(&content, counts.consumers);
+    answer = frame_new(FRAME_CALL, BROKER_COUNTS);
+    frame_add(answer, slice_copy(content.data, content.size));
+    buf_deinit(&content);
+    answer->group = g->id;
+    answer->arg = f->arg;
+    (void)b->env->ops->post(b->env, from, &answer);
+}
+
+static void
+answer_unknown(struct broker *b, struct address from, const struct frame *f)
+{
+    struct frame *answer = frame_new(FRAME_CALL, BROKER_LEADER);
+    uint8_t nobody = 0;
+
+    frame_add(answer, slice_copy(&nobody, 1));
+    answer->group = f->group;
+    (void)b->env->ops->post(b->env, from, &answer);
+}
+
+void
+queue_group_frame(struct broker *b, struct queue_group *g, struct address from,
+                  struct frame **frame)
+{
+    struct frame *f = *frame;
+
+    if (g == NULL) {
+        answer_unknown(b, from, f);
+        return;
+    }
+    OBJ_CHECK(g, GROUP_MAGIC);
+    switch (f->kind) {
+    case BROKER_COMMANDS:
+        on_commands(g, from, f);
+        break;
+    case BROKER_RESUME:
+        on_resume(g, from, f);
+        break;
+    case BROKER_QUERY:
+        on_query(g, from, f);
+        break;
+    default:
+        break;
+    }
+}
+
+void
+queue_group_node_dead(struct queue_group *g, const struct node_state *state)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(state->boot_dead > 0);
+    bury(g);
+}
+
+/* ---- views ---- */
+
+struct qr_group *
+queue_group_raft(const struct queue_group *g)
+{
+    return g->raft;
+}
+
+const struct queue_machine *
+queue_group_machine(const struct queue_group *g)
+{
+    return g->machine;
+}
+
+bool
+queue_group_is_leader(const struct queue_group *g)
+{
+    return g->standing.is_leader;
+}
+
+qr_group_id
+queue_group_id(const struct queue_group *g)
+{
+    return g->id;
+}
+
+qr_node_id
+queue_group_leader(const struct queue_group *g)
+{
+    return g->standing.leader;
+}
+
+struct queue_group *
+queue_group_of_dirty(struct list *link)
+{
+    return list_entry(link, struct queue_group, dirty);
+}
