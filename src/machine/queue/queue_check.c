@@ -3,6 +3,8 @@
  * Counters that the hot path keeps are counted again here, and the orders that
  * it relies on are walked. A test that calls this after each command finds the
  * command that broke something, not the one that fell over it. */
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "machine/queue/queue_state.h"
 
@@ -115,6 +117,65 @@ queue_check_session(const struct queue_machine *m,
     ASSERT(count == s->consumers.count);
 }
 
+static int
+queue_message_compare(const void *a, const void *b)
+{
+    return queue_message_is_before(a, b) ? -1 : queue_message_is_before(b, a);
+}
+
+/* Copy all messages that were delivered once to OUT, which has room. */
+static void
+queue_check_collect(const struct queue_machine *m, struct queue_message *out)
+{
+    struct list *it = NULL;
+    struct list *jt = NULL;
+
+    for (size_t i = 0; i < m->ready.returned_count; i++) {
+        *out++ = m->ready.returned[i].message;
+    }
+    list_foreach (it, &m->session_list) {
+        const struct queue_session *s =
+            list_entry(it, struct queue_session, sibling);
+
+        list_foreach (jt, &s->consumer_list) {
+            const struct queue_consumer *c =
+                list_entry(jt, struct queue_consumer, sibling);
+
+            for (size_t slot = 0; slot < c->held.count; slot++) {
+                const struct queue_held *h = queue_consumer_held(c, slot);
+
+                if (h != NULL) {
+                    *out++ = h->item.message;
+                }
+            }
+        }
+    }
+}
+
+bool
+queue_check_is_distinct(const struct queue_machine *m)
+{
+    size_t count = (size_t)m->held_count + m->ready.returned_count;
+    struct queue_message *messages = mem_zalloc(count, sizeof(*messages));
+    struct queue_walk walk = {m->ready.head, 0};
+    struct queue_message fresh;
+    bool is_distinct = true;
+
+    queue_check_collect(m, messages);
+    qsort(messages, count, sizeof(*messages), queue_message_compare);
+    for (size_t i = 1; i < count; i++) {
+        is_distinct = is_distinct &&
+                      queue_message_is_before(&messages[i - 1], &messages[i]);
+    }
+    /* Messages leave in order, so those that left once lie before the rest. */
+    if (count > 0 && queue_ready_walk(&walk, &fresh)) {
+        is_distinct = is_distinct &&
+                      queue_message_is_before(&messages[count - 1], &fresh);
+    }
+    mem_free(messages);
+    return is_distinct;
+}
+
 void
 queue_machine_check(const struct queue_machine *m)
 {
@@ -138,6 +199,7 @@ queue_machine_check(const struct queue_machine *m)
     ASSERT(n.exclusive == (m->exclusive != NULL ? 1U : 0U));
     ASSERT_IMPLIES(n.exclusive == 1, n.attached == 1);
     ASSERT_IMPLIES(n.attached > 0, m->was_used);
+    ASSERT(queue_check_is_distinct(m));
     ASSERT(list_is_empty(&m->touched));
     ASSERT_IMPLIES(!list_is_empty(&m->turns),
                    queue_ready_count(&m->ready) == 0);

@@ -414,7 +414,8 @@ queue_read_machine(struct queue_reader *r)
     queue_read_list(r, QUEUE_LIST_RETURNED, NULL, queue_take_returned);
     queue_read_list(r, QUEUE_LIST_READY, NULL, queue_take_fresh);
     if ((m->was_used && flags == 0) || cursor_left(&r->c) > 0 ||
-        (!list_is_empty(&m->turns) && queue_ready_count(&m->ready) > 0)) {
+        (!list_is_empty(&m->turns) && queue_ready_count(&m->ready) > 0) ||
+        !queue_check_is_distinct(m)) {
         cursor_fail(&r->c);
     }
     m->was_used = flags != 0;

@@ -184,6 +184,9 @@ void queue_consumer_return(struct queue_machine *m, struct queue_consumer *c,
 void queue_consumer_settled(struct queue_machine *m, struct queue_consumer *c);
 /* C is attached no more: it gets state CANCELLED. */
 void queue_consumer_cancel(struct queue_machine *m, struct queue_consumer *c);
+/* Whether no message is in two places, and all that were delivered once lie
+ * before those that never were. O(n log n). */
+bool queue_check_is_distinct(const struct queue_machine *m);
 /* The slot in C's ring of the first delivery numbered ID or more. */
 size_t queue_consumer_seek(const struct queue_consumer *c, uint64_t id);
 /* The delivery in slot SLOT of C's ring, or NULL for a hole. */
