@@ -52,8 +52,11 @@ ranges_find(const struct ranges *r, uint64_t value)
     size_t low = 0;
     size_t high = r->count;
 
-    /* The last range is where most callers look. */
-    if (r->count > 0 && r->items[r->count - 1].first <= value) {
+    /* Both ends are where most callers look. */
+    if (r->count == 0 || r->items[0].last >= value) {
+        return 0;
+    }
+    if (r->items[r->count - 1].first <= value) {
         return r->items[r->count - 1].last >= value ? r->count - 1 : r->count;
     }
     while (low < high) {

@@ -116,6 +116,34 @@ Test(histogram, takes_percentiles_by_rank)
     mem_free(h);
 }
 
+Test(histogram, gives_the_greatest_value_of_a_bucket)
+{
+    struct histogram *h = histogram_new();
+
+    histogram_record(h, 255);
+    histogram_record(h, 256);
+    histogram_record(h, 1024);
+    histogram_record(h, 1032);
+    cr_assert_eq(histogram_percentile(h, 25), 255);
+    cr_assert_eq(histogram_percentile(h, 50), 257);
+    cr_assert_eq(histogram_percentile(h, 75), 1031);
+    cr_assert_eq(histogram_count_upto(h, 1023), 2);
+    cr_assert_eq(histogram_count_upto(h, 1031), 3);
+    mem_free(h);
+}
+
+Test(histogram, does_not_round_a_rank_up_for_want_of_precision)
+{
+    struct histogram *h = histogram_new();
+
+    for (uint64_t i = 1; i <= 1000; i++) {
+        histogram_record(h, i <= 999 ? 5 : 9);
+    }
+    cr_assert_eq(histogram_percentile(h, 99.9), 5);
+    cr_assert_eq(histogram_percentile(h, 99.91), 9);
+    mem_free(h);
+}
+
 Test(histogram, merges_as_if_recorded_in_one)
 {
     struct histogram *parts[2] = {histogram_new(), histogram_new()};

@@ -64,6 +64,29 @@ Test(json, writes_nested_values)
                           "\"ok\":true,\"no\":false,\"none\":null}"));
 }
 
+Test(json, puts_commas_between_members_only)
+{
+    struct page p;
+    struct json *j = &p.json;
+
+    page_init(&p);
+    json_array_begin(j);
+    for (unsigned i = 0; i < 2; i++) {
+        json_array_begin(j);
+        json_u64(j, i);
+        json_u64(j, i);
+        json_array_end(j);
+        json_object_begin(j);
+        json_key(j, "a");
+        json_u64(j, i);
+        json_key(j, "b");
+        json_u64(j, i);
+        json_object_end(j);
+    }
+    json_array_end(j);
+    cr_assert(page_is(&p, "[[0,0],{\"a\":0,\"b\":0},[1,1],{\"a\":1,\"b\":1}]"));
+}
+
 Test(json, writes_a_bare_value)
 {
     struct page p;
