@@ -70,6 +70,7 @@ run_model(size_t count, uint64_t seed)
     struct rng r;
     uint64_t order = 0;
 
+    memset(all, 0, sizeof(all));
     rng_init(&r, seed);
     heap_init(&h);
     for (unsigned step = 0; step < 20000; step++) {
