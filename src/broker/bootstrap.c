@@ -18,7 +18,7 @@ struct hashing {
     struct broker *broker;
     char *password;
     uint8_t salt[PASSWORD_SALT_SIZE];
-    char encoded[PASSWORD_ENCODED_SIZE_MAX];
+    char encoded[PASSWORD_ENCODED_SIZE];
     int result;
 };
 
@@ -36,7 +36,7 @@ run_hash(struct work *w)
     struct hashing *h = CONTAINER_OF(w, struct hashing, work);
 
     h->result =
-        password_hash(h->password, strlen(h->password), h->salt, h->encoded);
+        password_encode(h->password, strlen(h->password), h->salt, h->encoded);
 }
 
 /* One request that carries COMMANDS, several. */

@@ -394,6 +394,22 @@ broker_meta(struct broker *b)
     return b->meta;
 }
 
+bool
+broker_is_loopback_user(const struct broker *b, const char *user, size_t size)
+{
+    const char *at = b->config.loopback_users;
+
+    while (at != NULL && *at != '\0') {
+        size_t length = strcspn(at, ",");
+
+        if (length == size && memcmp(at, user, size) == 0) {
+            return true;
+        }
+        at += length + (at[length] == ',' ? 1 : 0);
+    }
+    return false;
+}
+
 const char *
 broker_cluster_name(const struct broker *b)
 {

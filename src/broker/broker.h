@@ -299,8 +299,9 @@ struct broker_config {
     const char *default_pass;
     const char *default_vhost;
     const char *default_user_tags;
-    bool guest_loopback_only; /* loopback_users.guest */
-    uint32_t queue_replicas;  /* quorum_queue.initial_cluster_size */
+    const char *loopback_users; /* comma separated: may only connect from
+                                   this machine */
+    uint32_t queue_replicas;    /* quorum_queue.initial_cluster_size */
     /* First members of the metadata group: node ids, equal on every node. */
     const qr_node_id *initial_nodes;
     size_t initial_nodes_count;

@@ -79,8 +79,12 @@ struct broker {
     bool is_current; /* this start is in the metadata: it is up to date */
     bool is_bootstrapping;
     struct timer nodes_timer;
-    struct login *login;   /* login.c */
-    struct access *access; /* access.c */
+    struct login *login; /* login.c */
+    struct access
+        *access; /* broker.c: whether USER is one of config.loopback_users. */
+    bool broker_is_loopback_user(const struct broker *b, const char *user,
+                                 size_t size);
+    /* access.c */
 };
 
 enum {
@@ -130,6 +134,9 @@ void broker_vhost_gone(struct broker *b, const struct meta_vhost *vhost);
 void login_forget(struct broker *b, const char *name, size_t size);
 void login_init(struct broker *b);
 void login_deinit(struct broker *b);
+/* broker.c: whether USER is one of config.loopback_users. */
+bool broker_is_loopback_user(const struct broker *b, const char *user,
+                             size_t size);
 /* access.c */
 void access_init(struct broker *b);
 void access_deinit(struct broker *b);
