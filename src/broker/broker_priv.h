@@ -81,10 +81,7 @@ struct broker {
     struct timer nodes_timer;
     struct login *login; /* login.c */
     struct access
-        *access; /* broker.c: whether USER is one of config.loopback_users. */
-    bool broker_is_loopback_user(const struct broker *b, const char *user,
-                                 size_t size);
-    /* access.c */
+        *access;     /* access.c */
 };
 
 enum {
@@ -140,6 +137,9 @@ bool broker_is_loopback_user(const struct broker *b, const char *user,
 /* access.c */
 void access_init(struct broker *b);
 void access_deinit(struct broker *b);
+/* broker.c: whether USER is one of config.loopback_users. */
+    bool broker_is_loopback_user(const struct broker *b, const char *user,
+                                 size_t size);
 
 /* queues.c: the queue of GROUP lost its last consumer; if it is auto-delete,
  * delete it. Called on the leader. */
