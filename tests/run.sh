@@ -33,7 +33,8 @@ Builds in build/ and tests. Without arguments: all stages, as CI runs them.
   clang        the same with clang
   tidy         format, layers, sizes, clang-tidy, cppcheck, codespell, ...
   sim          $sim_seeds seeds of the cluster simulator
-  asan         AddressSanitizer and UBSan: unit and fuzz tests, $sim_seeds_sanitized seeds
+  asan         AddressSanitizer and UBSan: unit and fuzz tests,
+               $sim_seeds_sanitized seeds of the simulator
   tsan         ThreadSanitizer: unit tests
   integration  real clients against real nodes (tests/integration)
   quick        unit, the quick tidy rules, a few seeds

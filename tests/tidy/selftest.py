@@ -77,9 +77,12 @@ int route(int a);
 
 #endif
 ''',
-    'tests/unit/base/add_test.c': '/* Adding. */\n#include "base/add.h"\n',
+    'tests/unit/base/add_test.c':
+        '/* Adding. */\n#include "base/add.h"\n\n'
+        'int (*const tested)(int a, int b) = add;\n',
     'tests/unit/routing/route_test.c':
-        '/* Routing. */\n#include "routing/route.h"\n',
+        '/* Routing. */\n#include "routing/route.h"\n\n'
+        'int (*const tested)(int a) = route;\n',
     'deploy/hello.sh': '#!/bin/bash\necho hello\n',
     '.clang-format': (HERE.parent.parent / '.clang-format').read_text(),
     '.clang-tidy': (HERE.parent.parent / '.clang-tidy').read_text(),
@@ -154,8 +157,9 @@ CASES = [
         '\nstatic inline int\nf(int a)\n{\n    return a;\n}\n\n'
         'void g(void (*done)(int)) UNUSED;\n')},
      'src/base/add.h', 'g: say above'),
-    ('tested', {'src/base/sub.c': c_file('')}, 'src/base/sub.c',
-     'sub_test.c'),
+    ('tested', {'src/base/sub.c': c_file('int\nsub(int a)\n{\n'
+                                         '    return a;\n}\n')},
+     'src/base/sub.c', 'calls a function of it: sub'),
     ('assertions', {'src/base/add.c': ADD_C.replace('ASSERT(b >= 0);', '')},
      'src/base', '1.00 assertions'),
     ('format', {'src/base/add.c': ADD_C.replace('int a', 'int  a')},

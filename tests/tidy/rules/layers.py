@@ -129,13 +129,15 @@ def importers(tree):
     headers = headers_by_name(tree)
     wanted = set()
     for source in tree.files(('src', 'include', 'tests', 'docs')):
+        own = source.path.with_suffix('.h')
         for _, name in source.includes:
-            own = source.path.with_suffix('.h')
-            if name in headers and headers[name].path != own:
-                wanted.add(name)
-    for name, source in headers.items():
+            beside = source.path.parent / name
+            path = headers[name].path if name in headers else beside
+            if path != own:
+                wanted.add(path)
+    for source in headers.values():
         # The public headers are included by others' programs.
-        if name not in wanted and source.path.parts[0] != 'include':
+        if source.path not in wanted and source.path.parts[0] != 'include':
             if not tree.allow('importers', source.path, '*'):
                 yield Finding(source.path, 1, 'nobody includes this: make '
                               'its contents static, or remove them')

@@ -33,14 +33,19 @@ def in_parallel(function, items):
             yield from findings
 
 
-def gcc_style(tree, output, marks=('error', 'warning')):
-    """Findings from lines of the form path:line:column: error: text."""
+def gcc_style(tree, output):
+    """Findings from lines of the form path:line:column: error: text, with
+    the notes below each."""
+    found = []
     for line in output.splitlines():
         m = re.match(r'(.+?):(\d+):(?:\d+:)? (?:fatal )?(\w+): (.*)', line)
-        if m and m.group(3) in marks:
+        if m and m.group(3) in ('error', 'warning'):
             path = os.path.relpath(os.path.join(tree.root, m.group(1)),
                                    tree.root)
-            yield Finding(path, int(m.group(2)), m.group(4))
+            found.append(Finding(path, int(m.group(2)), m.group(4)))
+        elif m and m.group(3) == 'note' and found:
+            found[-1].text += f'; {m.group(4)}'
+    return found
 
 
 def commands(tree):
@@ -76,16 +81,19 @@ def kept_args(tree, args):
 def clang_format(tree):
     """clang-format 14 would change nothing."""
     sources = tree.files(('src', 'include', 'tests', 'docs'), ('.c', '.h'))
+    batches = [sources[i::JOBS] for i in range(JOBS)]
 
-    def check(source):
+    def check(batch):
         code, output = run(['clang-format', '--dry-run', '-Werror',
-                            source.name], tree.root)
-        first = next(gcc_style(tree, output), None)
-        if code != 0:
-            yield Finding(source.path, first.line if first else 1,
-                          f'run: clang-format -i {source.path}')
+                            *[source.name for source in batch]], tree.root)
+        seen = set()
+        for finding in gcc_style(tree, output) if code != 0 else ():
+            if finding.path not in seen:
+                seen.add(finding.path)
+                finding.text = f'run: clang-format -i {finding.path}'
+                yield finding
 
-    yield from in_parallel(check, sources)
+    yield from in_parallel(check, [batch for batch in batches if batch])
 
 
 @rule('self-contained')
@@ -103,7 +111,7 @@ def self_contained(tree):
                            f'#include "{tree.root}/{source.path}"\n'
                            'extern int not_empty;\n')
         if code != 0:
-            found = list(gcc_style(tree, output))
+            found = gcc_style(tree, output)
             yield found[0] if found else Finding(source.path, 1, output)
 
     yield from in_parallel(check, tree.files(('src', 'include'), ('.h',)))
@@ -153,7 +161,7 @@ def clang_tidy(tree):
         code, output = run(['clang-tidy', '--quiet',
                             f'{tree.root}/{source.path}', '--', *args],
                            tree.root)
-        found = list(gcc_style(tree, output))
+        found = gcc_style(tree, output)
         if code == 0 and not found:
             key.touch()
         elif found:
