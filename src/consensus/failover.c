@@ -1,0 +1,211 @@
+/* Who follows a leader whose node died.
+ *
+ * A link knows that its peer is dead long before a group's timer does, and it
+ * knows for all groups at once. Of each group's voters one is chosen by the
+ * group's id, the same by every survivor, so that leaderships spread. It
+ * steps a TimeoutNow in the dead leader's name, with its own last entry: the
+ * library then stands at once, and others vote although they believe in a
+ * leader. If it cannot (it lacks an entry, or is dead as well), the next one
+ * stands TAKEOVER_STEP_MS later; the election timers are the backstop.
+ * 10,000 groups had new leaders after 55 ms, against 1.7 to 3.4 s by timers. */
+#include "base/check.h"
+#include "base/mem.h"
+#include "consensus/internal.h"
+
+enum {
+    LINK_DOWN_GRACE_MS = 300, /* a link that is down this long: dead */
+    TAKEOVER_STEP_MS = 300    /* between the first choice and the second */
+};
+
+/* How many voters come before us, or -1 when it is not ours to follow. */
+static int
+rank(struct qr_group *g, qr_node_id dead)
+{
+    const struct raft_configuration *c = &g->raft.configuration;
+    int alive = 0;
+    int us = -1;
+
+    for (unsigned i = 0; i < c->n; i++) {
+        const struct raft_server *s = &c->servers[i];
+        qr_node_id node = qr_replica_node(s->id);
+
+        if (s->role != RAFT_VOTER || node == dead) {
+            continue;
+        }
+        if (s->id == g->self) {
+            us = alive;
+        } else if (!host_peer(g->host, node)->is_linked) {
+            continue;
+        }
+        alive++;
+    }
+    if (us < 0) {
+        return -1;
+    }
+    return (us + alive - (int)(g->id % (uint64_t)alive)) % alive;
+}
+
+/* GROUP's leader lived on the node that died. */
+static void
+lose_leader(struct qr_group *g, qr_node_id dead)
+{
+    int place = rank(g, dead);
+
+    if (place < 0) {
+        return;
+    }
+    g->lost_leader = g->raft.follower_state.current_leader.id;
+    g->lost_term = raft_current_term(&g->raft);
+    g->takeover_at =
+        replica_now(g) + (raft_time)place * (raft_time)TAKEOVER_STEP_MS;
+    replica_settle(g);
+}
+
+bool
+failover_try(struct qr_group *g)
+{
+    struct raft_event event = {.type = RAFT_RECEIVE};
+    struct raft_message m = {.type = RAFT_TIMEOUT_NOW};
+    char address[ADDRESS_SIZE];
+    int rv;
+
+    if (g->raft.state != RAFT_FOLLOWER || g->is_installing ||
+        raft_current_term(&g->raft) != g->lost_term ||
+        g->raft.follower_state.current_leader.id != g->lost_leader) {
+        g->lost_leader = 0; /* another one leads, or stands */
+        return false;
+    }
+    if (replica_now(g) < g->takeover_at || g->raft.last_stored < g->last) {
+        return false; /* later: the timer, or the batch, leads here again */
+    }
+    host_address(g->lost_leader, address);
+    m.server_id = g->lost_leader;
+    m.server_address = address;
+    m.timeout_now.term = g->lost_term;
+    m.timeout_now.last_log_index = g->last;
+    m.timeout_now.last_log_term = store_term(g->host->store, g->id, g->last);
+    g->lost_leader = 0;
+    event.receive.message = &m;
+    rv = replica_step(g, &event, NULL);
+    ASSERT(rv == 0);
+    return true;
+}
+
+static bool
+follows(const struct qr_group *g, qr_node_id node)
+{
+    return g->is_running && g->raft.state == RAFT_FOLLOWER &&
+           qr_replica_node(g->raft.follower_state.current_leader.id) == node;
+}
+
+/* Call what WHAT is for each group that follows a leader on NODE, in the order
+ * of ids. Groups come and go only in turns, so the ids stay good. */
+static void
+each_follower(struct qr_host *host, qr_node_id node,
+              void (*what)(struct qr_group *g, qr_node_id node))
+{
+    uint64_t *ids = map_keys_sorted(&host->groups);
+    size_t count = host->groups.count;
+
+    for (size_t i = 0; i < count; i++) {
+        struct qr_group *g = map_get(&host->groups, ids[i]);
+
+        if (g != NULL && !g->is_leaving && follows(g, node)) {
+            what(g, node);
+        }
+    }
+    mem_free(ids);
+}
+
+static void
+keep_leader(struct qr_group *g, qr_node_id node)
+{
+    (void)node;
+    g->lost_leader = 0;
+}
+
+static void
+die(struct peer *peer)
+{
+    peer->is_dead = true;
+    timers_stop(&peer->host->env->timers, &peer->down);
+    each_follower(peer->host, peer->node, lose_leader);
+}
+
+static void
+on_down_long(void *arg)
+{
+    die(arg);
+}
+
+struct peer *
+host_peer(struct qr_host *host, qr_node_id node)
+{
+    struct peer *peer = map_get(&host->peers, node);
+
+    ASSERT(node != 0);
+    if (peer == NULL) {
+        peer = mem_zalloc(1, sizeof *peer);
+        peer->node = node;
+        peer->host = host;
+        peer->is_linked = host->env->ops->is_linked(host->env, node);
+        list_init(&peer->parcels);
+        list_init(&peer->dirty);
+        timer_init(&peer->down, on_down_long, peer);
+        (void)map_put(&host->peers, node, peer);
+    }
+    return peer;
+}
+
+static void
+link_up(struct peer *peer, const struct link_peer *info)
+{
+    bool is_reborn = peer->boot != 0 && peer->boot != info->boot;
+
+    timers_stop(&peer->host->env->timers, &peer->down);
+    outbox_drop(peer); /* of the epoch before */
+    peer->is_linked = true;
+    peer->is_dead = false;
+    peer->shards = info->shards;
+    peer->boot = info->boot;
+    peer->epoch = info->epoch;
+    /* Its process started again: whatever it led, it does not lead now. */
+    each_follower(peer->host, peer->node,
+                  is_reborn ? lose_leader : keep_leader);
+}
+
+void
+failover_link(struct qr_host *host, enum link_event event,
+              const struct link_peer *info)
+{
+    struct peer *peer;
+
+    if (info->node == 0 || info->node == host->env->node) {
+        return;
+    }
+    peer = host_peer(host, info->node);
+    if (event == LINK_UP) {
+        link_up(peer, info);
+        return;
+    }
+    outbox_drop(peer);
+    peer->is_linked = false;
+    switch (event) {
+    case LINK_DOWN:
+        if (!peer->is_dead) {
+            timers_start(&host->env->timers, &peer->down,
+                         host->env->ops->now_ms(host->env) +
+                             LINK_DOWN_GRACE_MS);
+        }
+        break;
+    case LINK_REFUSED:
+    case LINK_SILENT:
+        if (!peer->is_dead) {
+            die(peer);
+        }
+        break;
+    case LINK_UP:
+    default:
+        break;
+    }
+}

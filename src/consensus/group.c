@@ -1,0 +1,480 @@
+/* The public face of one group: open, propose, ask, read, delete.
+ *
+ * The store keeps a header for each group that says which replica this is:
+ *
+ *    0 u8 version (1)   1 u8 flags (1: volatile)   2 u64 replica id
+ *
+ * A log entry of a command is the leader's wall clock (u64 milliseconds) and
+ * then all that was proposed in its turn. */
+#include <quorate/error.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "consensus/internal.h"
+
+enum {
+    HEADER_VERSION = 1,
+    HEADER_SIZE = 10,
+    HEADER_VOLATILE = 1
+};
+
+/* ---- opening ---- */
+
+static struct slice
+header_make(const struct qr_group_config *config)
+{
+    uint8_t h[HEADER_SIZE];
+
+    h[0] = HEADER_VERSION;
+    h[1] = config->is_volatile ? HEADER_VOLATILE : 0;
+    put_u64le(h + 2, config->self);
+    return slice_copy(h, sizeof h);
+}
+
+/* The replica that a stored group is; 0: a header that we cannot read. */
+static qr_replica_id
+header_self(const struct slice *header)
+{
+    if (header->size != HEADER_SIZE || header->data[0] != HEADER_VERSION) {
+        return 0;
+    }
+    return get_u64le(header->data + 2);
+}
+
+static struct qr_group *
+group_new(struct qr_host *host, const struct qr_group_config *config)
+{
+    struct qr_group *g = mem_zalloc(1, sizeof *g);
+
+    g->magic = GROUP_MAGIC;
+    g->host = host;
+    g->id = config->id;
+    g->self = config->self;
+    g->ops = config->ops;
+    g->machine = config->machine;
+    g->is_volatile = config->is_volatile;
+    g->is_new = true;
+    g->configuration = slice_empty();
+    g->taking_configuration = slice_empty();
+    list_init(&g->attention);
+    list_init(&g->waiting);
+    list_init(&g->streams);
+    replica_init(g);
+    return g;
+}
+
+/* The first members as entry 1, the same on every node. */
+static struct slice
+bootstrap_entry(const struct qr_group_config *config)
+{
+    struct raft_configuration c;
+    struct raft_buffer b;
+    struct slice s;
+
+    raft_configuration_init(&c);
+    for (size_t i = 0; i < config->members_count; i++) {
+        char address[ADDRESS_SIZE];
+        int rv;
+
+        host_address(config->members[i].id, address);
+        rv = raft_configuration_add(&c, config->members[i].id, address,
+                                    RAFT_VOTER);
+        ASSERT(rv == 0);
+    }
+    if (raft_configuration_encode(&c, &b) != 0) {
+        UNREACHABLE("out of memory");
+    }
+    raft_configuration_close(&c);
+    s = slice_copy(b.base, b.len);
+    raft_free(b.base);
+    return s;
+}
+
+/* Make the group in the store. Messages wait until it is durable, though the
+ * library is told that entry 1 is stored: it is the same everywhere. */
+static void
+create(struct qr_group *g, const struct qr_group_config *config)
+{
+    struct store *store = g->host->store;
+    struct slice header = header_make(config);
+    struct store_entry first = {.term = 1, .type = RAFT_CHANGE};
+    uint64_t batch =
+        store_group_create(store, g->id, &header, config->is_volatile);
+
+    slice_unref(&header);
+    if (config->members_count > 0) {
+        (void)store_hard_state(store, g->id, 1, 0);
+        first.data = bootstrap_entry(config);
+        batch = store_append(store, g->id, 1, &first, 1);
+        slice_unref(&first.data);
+    }
+    g->hard_batch = batch;
+    replica_note_batch(g, batch);
+}
+
+/* Put the machine where the stored snapshot says. */
+static int
+restore_machine(struct qr_group *g, const struct store_group_info *info,
+                struct error *err)
+{
+    const struct store_snapshot *s = &info->snapshot;
+    struct ranges live;
+    size_t offset;
+    int rv;
+
+    ranges_init(&live);
+    rv = snapshot_open(&s->manifest, &live, &g->clock_ms, &offset);
+    ranges_deinit(&live);
+    if (rv == 0) {
+        rv = g->ops->restore(g->machine, s->index, s->manifest.data + offset,
+                             s->manifest.size - offset);
+    }
+    if (rv != 0) {
+        return error_set(
+            err, QR_EFORMAT, "group %llu: its snapshot at %llu cannot be read",
+            (unsigned long long)g->id, (unsigned long long)s->index);
+    }
+    g->applied = s->index;
+    g->commit = s->index;
+    replica_configure(g, &s->configuration, s->configuration_index);
+    return 0;
+}
+
+/* Find GROUP in the store, or make it there. */
+static int
+recover(struct qr_group *g, const struct qr_group_config *config,
+        struct error *err)
+{
+    struct store_group_info info;
+
+    if (store_group_info(g->host->store, g->id, &info) != 0) {
+        g->must_stand = config->stand && config->members_count > 0;
+        create(g, config);
+        return 0;
+    }
+    if (header_self(&info.header) != config->self) {
+        return error_set(err, QR_ESTALE,
+                         "group %llu: the log here is of replica %llx, not "
+                         "%llx: delete it first",
+                         (unsigned long long)g->id,
+                         (unsigned long long)header_self(&info.header),
+                         (unsigned long long)config->self);
+    }
+    g->is_volatile = info.is_volatile;
+    return info.has_snapshot ? restore_machine(g, &info, err) : 0;
+}
+
+int
+qr_group_open(struct qr_host *host, const struct qr_group_config *config,
+              struct qr_group **out, struct error *err)
+{
+    struct qr_group *g;
+    int rv;
+
+    OBJ_CHECK(host, HOST_MAGIC);
+    ASSERT(config->id != 0);
+    ASSERT(config->self != 0);
+    ASSERT(config->members_count <= QR_MEMBERS_MAX);
+    if (map_get(&host->groups, config->id) != NULL) {
+        return error_set(err, QR_EEXIST, "group %llu is open",
+                         (unsigned long long)config->id);
+    }
+    g = group_new(host, config);
+    rv = recover(g, config, err);
+    if (rv == 0) {
+        rv = replica_start(g, err);
+    }
+    if (rv != 0) {
+        group_free(g);
+        return rv;
+    }
+    (void)map_put(&host->groups, g->id, g);
+    host_attend(g);
+    *out = g;
+    return 0;
+}
+
+struct stored_arg {
+    void (*cb)(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile);
+    void *arg;
+};
+
+static void
+on_stored(void *arg, const struct store_group_info *info)
+{
+    struct stored_arg *a = arg;
+
+    a->cb(a->arg, info->id, header_self(&info->header), info->is_volatile);
+}
+
+void
+qr_host_foreach_stored(struct qr_host *host,
+                       void (*cb)(void *arg, qr_group_id id, qr_replica_id self,
+                                  bool is_volatile),
+                       void *arg)
+{
+    struct stored_arg a = {cb, arg};
+
+    OBJ_CHECK(host, HOST_MAGIC);
+    store_foreach_group(host->store, on_stored, &a);
+}
+
+/* ---- closing ---- */
+
+void
+group_free(struct qr_group *g)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    replica_stop(g);
+    install_free(g);
+    stream_free_all(g);
+    list_remove(&g->attention);
+    list_remove(&g->waiting);
+    timers_stop(&g->host->env->timers, &g->timer);
+    slice_unref(&g->configuration);
+    slice_unref(&g->taking_configuration);
+    g->magic = 0;
+    mem_free(g);
+}
+
+void
+group_destroy(struct qr_group *g)
+{
+    struct qr_host *host = g->host;
+    const struct qr_machine_ops *ops = g->ops;
+    void *machine = g->machine;
+
+    ASSERT(g->is_leaving);
+    ASSERT(!g->is_settling);
+    (void)map_remove(&host->groups, g->id);
+    install_free(g); /* drops what it staged, while the group exists */
+    (void)store_group_delete(host->store, g->id);
+    group_free(g);
+    if (ops->gone != NULL) {
+        ops->gone(machine);
+    }
+}
+
+void
+qr_group_delete(struct qr_group *g)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    g->is_leaving = true;
+    host_attend(g);
+}
+
+/* ---- proposing ---- */
+
+static struct gather *
+gather_get(struct qr_group *g)
+{
+    struct list *link;
+
+    if (g->gather != NULL) {
+        return g->gather;
+    }
+    link = list_pop_front(&g->host->gathers_free);
+    if (link != NULL) {
+        g->gather = list_entry(link, struct gather, link);
+    } else {
+        g->gather = mem_zalloc(1, sizeof *g->gather);
+        buf_init(&g->gather->bytes);
+        list_init(&g->gather->link);
+    }
+    buf_clear(&g->gather->bytes);
+    g->gather->count = 0;
+    return g->gather;
+}
+
+/* Make room for SIZE bytes, in a new entry where the last one is large enough.
+ * False when there are too many entries. */
+static bool
+gather_room(struct gather *gather, size_t size)
+{
+    size_t n = gather->count;
+
+    if (n > 0 && gather->bytes.size - gather->starts[n - 1] + size <=
+                     QR_ENTRY_SIZE_SOFT + ENTRY_HEADER_SIZE) {
+        return true;
+    }
+    if (n == GATHER_CUTS_MAX) {
+        return false;
+    }
+    gather->starts[n] = gather->bytes.size;
+    gather->count = n + 1;
+    memset(buf_extend(&gather->bytes, ENTRY_HEADER_SIZE), 0, ENTRY_HEADER_SIZE);
+    return true;
+}
+
+int
+qr_group_propose(struct qr_group *g, const struct slice *pieces, size_t count)
+{
+    size_t size = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    for (size_t i = 0; i < count; i++) {
+        size += pieces[i].size;
+    }
+    ASSERT(size > 0);
+    if (size > QR_PROPOSAL_SIZE_MAX) {
+        return -QR_ETOOBIG;
+    }
+    if (!g->is_serving || g->is_leaving) {
+        return -QR_ENOTLEADER;
+    }
+    if (g->pending_size + size > QR_PENDING_SIZE_MAX ||
+        !gather_room(gather_get(g), size)) {
+        return -QR_EBUSY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        buf_put(&g->gather->bytes, pieces[i].data, pieces[i].size);
+    }
+    g->pending_size += size;
+    host_attend(g);
+    return 0;
+}
+
+/* ---- asking ---- */
+
+static const char *
+state_name(const struct qr_group *g)
+{
+    if (!g->is_running) {
+        return "installing";
+    }
+    if (g->is_installing) {
+        return "installing";
+    }
+    if (g->raft.state == RAFT_LEADER) {
+        return "leader";
+    }
+    if (g->raft.state == RAFT_CANDIDATE) {
+        return "candidate";
+    }
+    for (unsigned i = 0; i < g->raft.configuration.n; i++) {
+        const struct raft_server *s = &g->raft.configuration.servers[i];
+
+        if (s->id == g->self && s->role == RAFT_VOTER) {
+            return "follower";
+        }
+    }
+    return "learner";
+}
+
+static void
+status_members(const struct qr_group *g, struct qr_group_status *out)
+{
+    const struct raft_configuration *c = &g->raft.configuration;
+    struct env *env = g->host->env;
+
+    out->members_count = MIN((size_t)c->n, (size_t)QR_MEMBERS_MAX);
+    for (size_t i = 0; i < out->members_count; i++) {
+        struct qr_member_status *m = &out->members[i];
+        raft_index match = 0;
+
+        m->member.id = c->servers[i].id;
+        m->member.role =
+            c->servers[i].role == RAFT_VOTER ? QR_ROLE_VOTER : QR_ROLE_LEARNER;
+        m->is_linked = m->member.id == g->self ||
+                       env->ops->is_linked(env, qr_replica_node(m->member.id));
+        if (raft_match_index(&g->raft, m->member.id, &match) == 0) {
+            m->match = match;
+        }
+    }
+}
+
+void
+qr_group_status(const struct qr_group *g, struct qr_group_status *out)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    memset(out, 0, sizeof *out);
+    out->id = g->id;
+    out->self = g->self;
+    out->state = state_name(g);
+    out->applied = g->applied;
+    out->committed = g->commit;
+    out->snapshot = g->snapshot_index;
+    out->is_leader = g->is_serving;
+    if (!g->is_running) {
+        return;
+    }
+    out->leader = qr_replica_node(replica_leader(g));
+    out->term = raft_current_term(&g->raft);
+    out->last = g->last;
+    out->stored = g->raft.last_stored;
+    status_members(g, out);
+}
+
+/* ---- reading ---- */
+
+/* The commands of E, which is taken. */
+static int
+take_body(struct store_entry *e, struct slice *out)
+{
+    int rv = -QR_ENOENT;
+
+    if (e->type == RAFT_COMMAND && e->data.size >= ENTRY_HEADER_SIZE) {
+        *out = slice_sub(&e->data, ENTRY_HEADER_SIZE,
+                         e->data.size - ENTRY_HEADER_SIZE);
+        rv = 0;
+    }
+    slice_unref(&e->data);
+    return rv;
+}
+
+int
+qr_group_read(struct qr_group *g, qr_index index, struct slice *out)
+{
+    struct store_entry e;
+    int rv;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    rv = store_read(g->host->store, g->id, index, &e);
+    return rv != 0 ? rv : take_body(&e, out);
+}
+
+bool
+qr_group_is_cached(const struct qr_group *g, qr_index index)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    return store_is_cached(g->host->store, g->id, index);
+}
+
+/* A read under way for its asker. */
+struct host_fetch {
+    struct store_fetch fetch;
+    struct qr_fetch *asker;
+};
+
+static void
+on_fetched(struct store_fetch *fetch)
+{
+    struct host_fetch *f = fetch->arg;
+    struct qr_fetch *asker = f->asker;
+
+    asker->result = fetch->result;
+    if (asker->result == 0) {
+        asker->result = take_body(&fetch->entry, asker->body);
+    }
+    asker->impl = NULL;
+    mem_free(f);
+    asker->done(asker);
+}
+
+void
+qr_group_fetch(struct qr_group *g, struct qr_fetch *asker)
+{
+    struct host_fetch *f = mem_zalloc(1, sizeof *f);
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(asker->done != NULL);
+    f->asker = asker;
+    f->fetch.done = on_fetched;
+    f->fetch.arg = f;
+    f->fetch.group = g->id;
+    f->fetch.index = asker->index;
+    asker->impl = f;
+    store_fetch(g->host->store, &f->fetch);
+}

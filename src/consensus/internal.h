@@ -1,0 +1,370 @@
+/* What the files of this room share: the host, its groups, its peers.
+ *
+ *   host.c        public host: frames in, links, the turn, durability
+ *   outbox.c      messages out, many groups' to a frame, held while they must
+ *   group.c       public group: open, propose, status, read, delete
+ *   replica.c     one replica's steps, updates, applying
+ *   start.c       its start and stop
+ *   snapshot.c    taking snapshots; the manifest's envelope
+ *   install.c     receiving a snapshot and its live entries
+ *   stream.c      sending them
+ *   membership.c  changes of members, leadership transfer
+ *   failover.c    what links say about leaders
+ *   step.c wire.c the library's door; the wire
+ */
+#ifndef CONSENSUS_INTERNAL_H
+#define CONSENSUS_INTERNAL_H
+
+#include <quorate/host.h>
+#include <raft.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/ranges.h"
+#include "base/ring.h"
+#include "base/slice.h"
+#include "base/timer.h"
+#include "consensus/step.h"
+#include "consensus/wire.h"
+#include "shard/env.h"
+#include "store/store.h"
+
+enum {
+    HOST_MAGIC = 0x484f5354,
+    GROUP_MAGIC = 0x47525550,
+
+    HEARTBEAT_MS_DEFAULT = 500,
+    ELECTION_TIMEOUT_MS_DEFAULT = 2000,
+    INSTALL_TIMEOUT_MS = 3000, /* the leader offers its snapshot again */
+    /* The library's clock starts here, so that a replica can be started "in
+     * the past" and no time is 0. */
+    TIME_ORIGIN_MS = 1 << 24,
+
+    SNAPSHOT_LOG_BYTES_DEFAULT = 16 << 20,
+    SNAPSHOT_LOG_ENTRIES_DEFAULT = 65536,
+
+    /* Entries sent and not acknowledged: 4096 is right (32, the default, makes
+     * 50 k/s of 297 k/s; 65536 is slower), fewer where they are large. */
+    INFLIGHT_ENTRIES_MAX = 4096,
+    INFLIGHT_ENTRIES_MIN = 16,
+    INFLIGHT_BYTES = 16 << 20,
+
+    /* A frame of messages is sealed beyond these. */
+    PARCEL_HEAD_SIZE = 48 << 10,
+    PARCEL_CONTENT_SIZE = 1 << 20,
+    /* Bytes that wait for one peer, here and in its link; a message beyond is
+     * dropped, and Raft repeats it. */
+    PEER_WAITING_SIZE_MAX = 48 << 20,
+
+    /* A turn's proposals of one group make at most this many entries. */
+    GATHER_CUTS_MAX = 160,
+    ENTRY_HEADER_SIZE = 8, /* u64le wall time before the commands */
+    APPLY_BATCH = 1024,    /* entries applied for one group in one go */
+
+    REPORTS_MAX = 4,  /* batches that carry a group's entries, told apart */
+    EARLY_MAX = 4096, /* votes kept for groups that are not open yet */
+    EARLY_MS = 2000,
+
+    ADDRESS_SIZE = 20 /* a replica id in hex, and NUL */
+};
+
+struct install;
+struct stream;
+
+/* A frame of messages for one shard of a peer that is being filled. */
+struct parcel {
+    struct list link;
+    uint16_t shard;    /* or FRAME_TO_GROUP */
+    qr_group_id group; /* of the first message */
+    uint64_t need;     /* held until this batch is durable; 0: not held */
+    struct buf head;
+    struct frame *frame;
+    size_t content_size;
+};
+
+/* Another node. */
+struct peer {
+    qr_node_id node;
+    uint16_t shards; /* 0: not yet known */
+    bool is_linked;
+    bool is_dead; /* refused, silent or long down, and not back since */
+    uint32_t boot;
+    uint64_t epoch;
+    struct timer down; /* LINK_DOWN becomes death */
+    struct qr_host *host;
+    struct list parcels; /* open and sealed, oldest first */
+    struct list dirty;   /* on host->peers_dirty while parcels wait */
+    size_t waiting_size;
+};
+
+/* A turn's proposals of one group: entries one behind the other, each with
+ * room for its header. */
+struct gather {
+    struct list link;
+    struct buf bytes;
+    size_t starts[GATHER_CUTS_MAX];
+    size_t count;
+};
+
+/* "Entries up to `index` are in `batch`." */
+struct report {
+    uint64_t batch;
+    qr_index index;
+};
+
+/* What the owner asked for and the turn hook will do. */
+enum intent {
+    INTENT_NONE,
+    INTENT_TRANSFER,
+    INTENT_ADD,
+    INTENT_PROMOTE,
+    INTENT_CATCH_UP,
+    INTENT_REMOVE
+};
+
+struct qr_group {
+    unsigned magic;
+    struct qr_host *host;
+    qr_group_id id;
+    qr_replica_id self;
+    const struct qr_machine_ops *ops;
+    void *machine;
+    struct list attention; /* on host->attention: settle me this turn */
+    struct list waiting;   /* on host->waiting: something is not durable */
+    struct timer timer;
+    raft_time timer_at; /* in the library's time */
+    struct raft raft;
+    struct step_guard guard;
+    raft_time time; /* of the last step */
+    char address[ADDRESS_SIZE];
+
+    bool is_volatile;
+    bool is_running;    /* the library's replica is started */
+    bool is_installing; /* the library waits for a snapshot */
+    bool is_serving;    /* leads, and has applied an entry of its term */
+    bool is_leaving;    /* to be destroyed in the turn */
+    bool is_failed;     /* cannot go on; ignores the world */
+    bool is_member;     /* some configuration applied here had us */
+    bool is_settling;   /* guards against re-entry */
+    bool was_elected;   /* this step made it leader: a barrier is due */
+    bool has_barrier;   /* the library added one itself */
+    bool must_restart;  /* start again once all is durable */
+    bool must_stand;    /* stand for election in the turn */
+    bool wants_snapshot;
+    bool is_pressed; /* the next snapshot keeps nothing it need not */
+    bool has_told;   /* `told` was told */
+    bool is_new;     /* not yet looked at by a turn */
+
+    /* The leader that died, as its link says, and when to follow it. */
+    qr_replica_id lost_leader;
+    qr_term lost_term;
+    raft_time takeover_at;
+
+    qr_index applied;
+    qr_index commit;         /* running maximum */
+    qr_index last;           /* of the library's log */
+    qr_index snapshot_index; /* of the library's snapshot */
+    uint64_t clock_ms;       /* wall time of the newest entry */
+
+    uint64_t hard_batch;   /* carries the newest term and vote */
+    uint64_t change_batch; /* carries the newest CHANGE proposed here... */
+    qr_index change_index; /* ...which is this entry */
+    uint64_t last_batch;   /* carries the newest record of all */
+    struct report reports[REPORTS_MAX];
+    unsigned reports_count;
+
+    struct slice configuration; /* as applied, encoded */
+    qr_index configuration_index;
+
+    uint64_t log_bytes; /* appended since the last snapshot */
+    uint64_t log_entries;
+    uint32_t inflight; /* as the library was told */
+
+    size_t pending_size; /* proposed and not yet applied */
+    struct gather *gather;
+
+    enum intent intent;
+    qr_replica_id intent_replica;
+
+    uint64_t taking_batch; /* carries our own snapshot; with is_taking */
+    bool is_taking;
+    qr_index taking_index;
+    qr_term taking_term;
+    unsigned taking_trailing;
+    struct slice taking_configuration;
+    qr_index taking_configuration_index;
+
+    struct install *install; /* a snapshot that arrives */
+    struct list streams;     /* snapshots that leave */
+    struct qr_standing told;
+};
+
+/* A message for a group that is not open yet. */
+struct early {
+    qr_group_id group;
+    uint64_t at_ms;
+    qr_node_id from;
+    struct raft_message message;
+    qr_replica_id to;
+};
+
+struct qr_host {
+    unsigned magic;
+    struct env *env;
+    struct store *store;
+    struct qr_host_config config;
+    struct map groups;
+    struct map peers;
+    struct list attention;
+    struct list waiting;
+    struct list peers_dirty;
+    struct list parcels_free;
+    struct list gathers_free;
+    struct ring early;
+    uint64_t durable;
+    struct step_messages messages;
+    struct wire_arena arena;
+    struct buf scratch;
+    /* Of the AppendEntries or proposal being stepped. */
+    struct raft_entry entries[WIRE_ENTRIES_MAX];
+    struct slice bodies[WIRE_ENTRIES_MAX];
+    struct store_entry records[WIRE_ENTRIES_MAX];
+    struct wire_entries wire_entries;
+    uint64_t stream_next;   /* ids for snapshot streams asked for here */
+    uint64_t relieve_at_ms; /* when to look at the log's pressure again */
+    struct qr_host_stats stats;
+};
+
+/* host.c */
+
+/* The peer NODE, made known if it was not. */
+struct peer *host_peer(struct qr_host *host, qr_node_id node);
+/* Have GROUP settled before the turn ends. */
+void host_attend(struct qr_group *g);
+/* Have GROUP looked at when a batch becomes durable. */
+void host_await(struct qr_group *g, uint64_t batch);
+/* A replica id as the library's "address". */
+void host_address(qr_replica_id replica, char text[ADDRESS_SIZE]);
+/* Tell NODE something instead of a reply. */
+void host_notice(struct qr_host *host, qr_node_id node,
+                 const Raft__Notice *notice);
+/* Post a frame whose head is MESSAGE for GROUP's shard at NODE. */
+bool host_post(struct qr_host *host, qr_node_id node, struct frame **frame);
+struct frame *host_frame(enum frame_class klass, uint16_t kind,
+                         qr_group_id group, const ProtobufCMessage *head);
+
+/* outbox.c */
+
+/* Send M (not InstallSnapshot) of GROUP, filling in entries from the store. */
+void outbox_send(struct qr_group *g, const struct raft_message *m);
+/* Post what is not held (any more). */
+void outbox_flush(struct qr_host *host);
+/* Free a peer's parcels, unsent. */
+void outbox_drop(struct peer *peer);
+
+/* replica.c */
+
+/* Start the library's replica from what the store has. -QR_ECORRUPT. */
+MUST_USE int replica_start(struct qr_group *g, struct error *err);
+/* Close it; harmless when it is not running. */
+void replica_stop(struct qr_group *g);
+/* Start it again, when the store has all that was queued before. */
+void replica_restart(struct qr_group *g);
+/* Prepare what is needed before replica_start(). */
+void replica_init(struct qr_group *g);
+/* Now, in the library's time, never before the last step's. */
+raft_time replica_now(struct qr_group *g);
+/* A record of GROUP is in BATCH. */
+void replica_note_batch(struct qr_group *g, uint64_t batch);
+/* Whether SELF is the only voter of C. */
+bool replica_is_only_voter(const struct raft_configuration *c,
+                           qr_replica_id self);
+/* Step EVENT and carry out its update, all but applying. *OUTCOME may be NULL.
+ * The library's code. The caller settles afterwards. */
+MUST_USE int replica_step(struct qr_group *g, struct raft_event *event,
+                          enum step_outcome *outcome);
+/* Do all that is due after steps: barrier, reports, apply, standing, timer. */
+void replica_settle(struct qr_group *g);
+/* Entries COUNT of host->entries and host->bodies go to the leader's log. The
+ * library's code; the bodies are consumed. */
+MUST_USE int replica_submit(struct qr_group *g, unsigned count);
+/* Receive M, whose entries are in host->entries and bodies (consumed). */
+void replica_receive(struct qr_group *g, struct raft_message *m);
+/* Submit what was gathered in this turn. */
+void replica_propose(struct qr_group *g);
+/* The leader as this replica knows it; 0: unknown. */
+qr_replica_id replica_leader(const struct qr_group *g);
+bool replica_is_leader(const struct qr_group *g);
+/* Batches up to host->durable are durable. */
+void replica_durable(struct qr_group *g);
+/* Drop what was gathered. */
+void replica_drop_gathered(struct qr_group *g);
+/* Take the applied configuration from BODY at INDEX. */
+void replica_configure(struct qr_group *g, const struct slice *body,
+                       qr_index index);
+/* Decode BODY. Stops the process when that fails: our own log is at stake. */
+void replica_decode(const struct slice *body, struct raft_configuration *out);
+/* Step a synthetic election at once. */
+void replica_stand(struct qr_group *g);
+
+/* group.c */
+
+/* Free GROUP's memory; its log stays. */
+void group_free(struct qr_group *g);
+/* Destroy GROUP: forget its log, tell its machine. */
+void group_destroy(struct qr_group *g);
+
+/* snapshot.c */
+
+/* Take a snapshot if one is due. */
+void snapshot_consider(struct qr_group *g);
+/* Our snapshot is durable: tell the library. */
+void snapshot_taken(struct qr_group *g);
+void snapshot_cancel(struct qr_group *g);
+/* The envelope of a manifest: what the machine needs live, the clock, and then
+ * the machine's own bytes. -QR_EFORMAT. */
+MUST_USE int snapshot_open(const struct slice *manifest, struct ranges *live,
+                           uint64_t *clock_ms, size_t *body_offset);
+/* Look which groups hold the log back. */
+void snapshot_relieve(struct qr_host *host);
+
+/* install.c */
+
+/* An Install frame came. */
+void install_receive(struct qr_group *g, const Raft__Install *pb,
+                     const struct slice *manifest);
+/* The library accepted it: fetch what is missing. Called by replica_step(). */
+void install_begin(struct qr_group *g, struct raft_update *update);
+void install_chunk(struct qr_group *g, const Raft__Chunk *pb,
+                   const struct slice *content);
+/* The leader cannot stream (any more). */
+void install_gone(struct qr_group *g, uint64_t stream);
+/* store_install()'s batch is durable, or a restart's time has come. */
+void install_durable(struct qr_group *g);
+void install_free(struct qr_group *g);
+
+/* stream.c */
+
+/* The library wants its snapshot sent: the manifest goes now. */
+void stream_offer(struct qr_group *g, const struct raft_message *m);
+void stream_pull(struct qr_group *g, const Raft__Pull *pb);
+/* Whether a follower is fetching our snapshot. */
+bool stream_is_active(const struct qr_group *g);
+void stream_free_all(struct qr_group *g);
+
+/* membership.c */
+
+/* Do what the owner asked for. */
+void membership_act(struct qr_group *g);
+/* Tell REPLICA, which is no member, so: we lead and know. */
+void membership_disown(struct qr_group *g, qr_replica_id replica);
+
+/* failover.c */
+void failover_link(struct qr_host *host, enum link_event event,
+                   const struct link_peer *peer);
+/* The leader's node died and it is ours to follow it: stand, if that is
+ * possible now. Whether a step was made. */
+bool failover_try(struct qr_group *g);
+
+#endif

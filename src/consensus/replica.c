@@ -1,0 +1,724 @@
+/* One replica: its start, its steps and what they ask for, and applying.
+ *
+ *   event --> step_guarded() --> update
+ *      1. term and vote into the store's batch
+ *      2. entries into the batch (the store truncates first)
+ *      3. a snapshot to install: install.c
+ *      4. messages into the outbox
+ *      5. leader or not: a barrier is due
+ *   then, in replica_settle(): the barrier, reports of what is durable,
+ *   applying what is committed and stored, the standing, the timer.
+ *
+ * Settling is a loop and not a recursion, since each of these may be a step
+ * that makes more to do. A machine's callbacks run within it; what they ask of
+ * their own group is noted and done in the turn hook. */
+#include <quorate/error.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "consensus/internal.h"
+
+raft_time
+replica_now(struct qr_group *g)
+{
+    raft_time t = g->host->env->ops->now_ms(g->host->env) + TIME_ORIGIN_MS;
+
+    if (t > g->time) {
+        g->time = t;
+    }
+    return g->time;
+}
+
+bool
+replica_is_leader(const struct qr_group *g)
+{
+    return g->is_running && g->raft.state == RAFT_LEADER;
+}
+
+qr_replica_id
+replica_leader(const struct qr_group *g)
+{
+    if (!g->is_running) {
+        return 0;
+    }
+    if (g->raft.state == RAFT_LEADER) {
+        return g->self;
+    }
+    return g->raft.state == RAFT_FOLLOWER
+               ? g->raft.follower_state.current_leader.id
+               : 0;
+}
+
+/* ---- what an update asks for ---- */
+
+void
+replica_note_batch(struct qr_group *g, uint64_t batch)
+{
+    g->last_batch = MAX(g->last_batch, batch);
+    if (batch > g->host->durable) {
+        host_await(g, batch);
+    }
+}
+
+static void
+store_hard(struct qr_group *g)
+{
+    uint64_t batch =
+        store_hard_state(g->host->store, g->id, raft_current_term(&g->raft),
+                         raft_voted_for(&g->raft));
+
+    g->hard_batch = batch;
+    replica_note_batch(g, batch);
+}
+
+/* Rule 4: entries from INDEX on are overtaken. */
+static void
+cap_reports(struct qr_group *g, qr_index index)
+{
+    ASSERT(index > 0);
+    for (unsigned i = 0; i < g->reports_count; i++) {
+        g->reports[i].index = MIN(g->reports[i].index, index - 1);
+    }
+}
+
+static void
+add_report(struct qr_group *g, uint64_t batch, qr_index index)
+{
+    unsigned n = g->reports_count;
+
+    /* More batches than we tell apart: report later, with the newest. */
+    if (n > 0 && (g->reports[n - 1].batch == batch || n == REPORTS_MAX)) {
+        n--;
+    }
+    g->reports[n].batch = batch;
+    g->reports[n].index = index;
+    g->reports_count = n + 1;
+}
+
+/* Keep the entries in flight to about INFLIGHT_BYTES. */
+static void
+tune_inflight(struct qr_group *g)
+{
+    uint64_t size = g->log_bytes / MAX(g->log_entries, 1) + 1;
+    uint64_t want = MIN(INFLIGHT_BYTES / size, (uint64_t)INFLIGHT_ENTRIES_MAX);
+
+    want = MAX(want, (uint64_t)INFLIGHT_ENTRIES_MIN);
+    if (want > 2 * (uint64_t)g->inflight || 2 * want < g->inflight) {
+        g->inflight = (uint32_t)want;
+        raft_set_max_inflight_entries(&g->raft, g->inflight);
+    }
+}
+
+/* The store's record of entry E, which is in BODY when it is ours. */
+static void
+make_record(struct qr_group *g, const struct raft_entry *e, struct slice *body,
+            struct store_entry *out)
+{
+    out->term = e->term;
+    out->type = (uint8_t)e->type;
+    out->data =
+        body != NULL ? slice_take(body) : slice_copy(e->buf.base, e->buf.len);
+    g->log_bytes += out->data.size;
+    g->log_entries++;
+    if (e->type == RAFT_COMMAND && out->data.size >= ENTRY_HEADER_SIZE) {
+        g->clock_ms = MAX(g->clock_ms, get_u64le(out->data.data));
+    }
+}
+
+/* Entries to store: those of host->entries from some place on, or the
+ * library's own barrier. */
+static void
+store_entries(struct qr_group *g, struct raft_update *u)
+{
+    struct qr_host *host = g->host;
+    uintptr_t base = (uintptr_t)host->entries;
+    uintptr_t at = (uintptr_t)u->entries.batch;
+    bool is_ours = at >= base && at < base + sizeof host->entries;
+    size_t from = is_ours ? (at - base) / sizeof host->entries[0] : 0;
+    qr_index first = u->entries.index;
+    unsigned n = u->entries.n;
+    uint64_t batch;
+
+    ASSERT(n > 0);
+    ASSERT(from + n <= WIRE_ENTRIES_MAX);
+    ASSERT(first > g->applied);
+    for (unsigned i = 0; i < n; i++) {
+        make_record(g, &u->entries.batch[i],
+                    is_ours ? &host->bodies[from + i] : NULL,
+                    &host->records[i]);
+    }
+    cap_reports(g, first);
+    batch = store_append(host->store, g->id, first, host->records, n);
+    add_report(g, batch, first + n - 1);
+    replica_note_batch(g, batch);
+    for (unsigned i = 0; i < n; i++) {
+        if (host->records[i].type == RAFT_CHANGE &&
+            g->raft.state == RAFT_LEADER) {
+            g->change_batch = batch;
+            g->change_index = first + i;
+        }
+        slice_unref(&host->records[i].data);
+    }
+    raft_free(u->entries.batch[0].batch);
+    tune_inflight(g);
+}
+
+static void
+send_messages(struct qr_group *g, struct raft_update *u)
+{
+    for (unsigned i = 0; i < u->messages.n; i++) {
+        const struct raft_message *m = &u->messages.batch[i];
+
+        if (m->type == RAFT_INSTALL_SNAPSHOT) {
+            stream_offer(g, m);
+        } else {
+            outbox_send(g, m);
+        }
+    }
+}
+
+/* The state may have changed with any step, whatever the flags say. */
+static void
+note_state(struct qr_group *g, struct raft_update *u)
+{
+    bool is_leader = g->raft.state == RAFT_LEADER;
+
+    if ((u->flags & (RAFT_UPDATE_STATE)) != 0 && is_leader) {
+        g->was_elected = true;
+        g->has_barrier = (u->flags & (RAFT_UPDATE_ENTRIES)) != 0;
+        g->lost_leader = 0;
+        g->host->stats.elections_won++;
+    }
+    if (!is_leader) {
+        g->was_elected = false;
+        g->is_serving = false;
+        g->pending_size = 0;
+        g->intent = INTENT_NONE;
+        replica_drop_gathered(g);
+    }
+}
+
+static void
+carry_out(struct qr_group *g, struct raft_update *u)
+{
+    if ((u->flags & (RAFT_UPDATE_CURRENT_TERM)) != 0 ||
+        (u->flags & (RAFT_UPDATE_VOTED_FOR)) != 0) {
+        store_hard(g);
+    }
+    if ((u->flags & (RAFT_UPDATE_ENTRIES)) != 0) {
+        store_entries(g, u);
+    }
+    if ((u->flags & (RAFT_UPDATE_SNAPSHOT)) != 0) {
+        ASSERT((u->flags & (RAFT_UPDATE_ENTRIES)) == 0);
+        g->reports_count = 0;
+        snapshot_cancel(g);
+        install_begin(g, u);
+    }
+    if ((u->flags & (RAFT_UPDATE_MESSAGES)) != 0) {
+        send_messages(g, u);
+    }
+    note_state(g, u);
+    g->last = raft_last_index(&g->raft);
+    if (!g->is_installing) {
+        g->commit = MAX(g->commit, raft_commit_index(&g->raft));
+    }
+}
+
+int
+replica_step(struct qr_group *g, struct raft_event *event,
+             enum step_outcome *outcome)
+{
+    enum step_outcome done;
+    struct raft_update u;
+    int rv;
+
+    ASSERT(g->is_running);
+    if (event->time == 0) {
+        event->time = replica_now(g);
+    }
+    event->capacity = 0;
+    g->host->stats.steps++;
+    rv =
+        step_guarded(&g->raft, event, &u, &g->guard, &g->host->messages, &done);
+    if (rv == RAFT_SHUTDOWN) {
+        UNREACHABLE("a leader contradicts what is committed here");
+    }
+    if (rv == RAFT_NOMEM) {
+        UNREACHABLE("out of memory");
+    }
+    if (rv == 0 && done != STEP_DROPPED) {
+        carry_out(g, &u);
+    }
+    if (outcome != NULL) {
+        *outcome = done;
+    }
+    return rv;
+}
+
+/* A step that cannot fail. */
+static void
+must_step(struct qr_group *g, struct raft_event *event)
+{
+    int rv = replica_step(g, event, NULL);
+
+    ASSERT(rv == 0);
+}
+
+/* ---- receiving and proposing ---- */
+
+static void
+drop_bodies(struct qr_host *host, unsigned from, unsigned count)
+{
+    for (unsigned i = from; i < count; i++) {
+        slice_unref(&host->bodies[i]);
+    }
+}
+
+/* Make entries [FROM, TO) of host->entries one batch, as the library frees
+ * and asserts. The bytes are elsewhere; only a CHANGE's are read. */
+static void *
+make_batch(struct qr_host *host, unsigned from, unsigned to)
+{
+    void *batch = raft_malloc(1);
+
+    ASSERT(batch != NULL);
+    for (unsigned i = from; i < to; i++) {
+        struct raft_entry *e = &host->entries[i];
+
+        memcpy(&e->buf.base, &host->bodies[i].data, sizeof e->buf.base);
+        e->buf.len = host->bodies[i].size;
+        e->batch = batch;
+    }
+    return batch;
+}
+
+/* The chunk [FROM, TO) of an AppendEntries. */
+static void
+receive_chunk(struct qr_group *g, const struct raft_message *m, unsigned from,
+              unsigned to)
+{
+    struct qr_host *host = g->host;
+    struct raft_message part = *m;
+    struct raft_append_entries *a = &part.append_entries;
+    struct raft_event event = {.type = RAFT_RECEIVE};
+    enum step_outcome outcome;
+    void *batch = NULL;
+    int rv;
+
+    if (from > 0) {
+        a->prev_log_index += from;
+        a->prev_log_term = host->entries[from - 1].term;
+    }
+    a->n_entries = to - from;
+    a->entries = &host->entries[from];
+    if (to > from) {
+        batch = make_batch(host, from, to);
+    }
+    event.receive.message = &part;
+    rv = replica_step(g, &event, &outcome);
+    ASSERT(rv == 0 || rv == RAFT_MALFORMED);
+    if (outcome == STEP_COVERED || outcome == STEP_DROPPED) {
+        raft_free(batch);
+    }
+}
+
+static void
+receive_append(struct qr_group *g, const struct raft_message *m)
+{
+    struct qr_host *host = g->host;
+    unsigned count = m->append_entries.n_entries;
+    unsigned at = 0;
+
+    ASSERT(count <= WIRE_ENTRIES_MAX);
+    do {
+        unsigned end = count == 0 ? 0 : step_chunk(host->entries, count, at);
+
+        receive_chunk(g, m, at, end);
+        at = end;
+    } while (at < count && g->is_running);
+    drop_bodies(host, 0, count);
+}
+
+void
+replica_receive(struct qr_group *g, struct raft_message *m)
+{
+    char address[ADDRESS_SIZE];
+    struct raft_event event = {.type = RAFT_RECEIVE};
+
+    ASSERT(m->type != RAFT_INSTALL_SNAPSHOT);
+    if (!g->is_running) {
+        if (m->type == RAFT_APPEND_ENTRIES) {
+            drop_bodies(g->host, 0, m->append_entries.n_entries);
+        }
+        return;
+    }
+    host_address(m->server_id, address);
+    m->server_address = address;
+    if (m->type == RAFT_APPEND_ENTRIES) {
+        receive_append(g, m);
+    } else {
+        event.receive.message = m;
+        must_step(g, &event);
+    }
+    replica_settle(g);
+}
+
+int
+replica_submit(struct qr_group *g, unsigned count)
+{
+    struct raft_event event = {.type = RAFT_SUBMIT};
+    void *batch;
+    int rv;
+
+    ASSERT(count > 0);
+    ASSERT(count <= WIRE_ENTRIES_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        g->host->entries[i].term = raft_current_term(&g->raft);
+    }
+    batch = make_batch(g->host, 0, count);
+    event.submit.entries = g->host->entries;
+    event.submit.n = count;
+    rv = replica_step(g, &event, NULL);
+    if (rv != 0) {
+        raft_free(batch);
+    }
+    drop_bodies(g->host, 0, count);
+    return rv;
+}
+
+void
+replica_drop_gathered(struct qr_group *g)
+{
+    if (g->gather != NULL) {
+        list_push_back(&g->host->gathers_free, &g->gather->link);
+        g->gather = NULL;
+    }
+}
+
+void
+replica_propose(struct qr_group *g)
+{
+    struct qr_host *host = g->host;
+    struct gather *gather = g->gather;
+    uint64_t wall;
+    int rv;
+
+    if (gather == NULL || !g->is_serving || raft_transferee(&g->raft) != 0) {
+        return; /* it goes on when the transfer has failed */
+    }
+    wall = host->env->ops->wall_ms(host->env);
+    wall = MAX(wall, g->clock_ms);
+    for (size_t i = 0; i < gather->count; i++) {
+        size_t start = gather->starts[i];
+        size_t end =
+            i + 1 < gather->count ? gather->starts[i + 1] : gather->bytes.size;
+
+        ASSERT(end - start > ENTRY_HEADER_SIZE);
+        put_u64le(gather->bytes.data + start, wall);
+        host->bodies[i] = slice_copy(gather->bytes.data + start, end - start);
+        host->entries[i].type = RAFT_COMMAND;
+    }
+    rv = replica_submit(g, (unsigned)gather->count);
+    ASSERT(rv == 0);
+    host->stats.entries_proposed += gather->count;
+    replica_drop_gathered(g);
+    replica_settle(g);
+}
+
+/* ---- settling ---- */
+
+/* Rule 8: the leader's first entry. Only with it does it learn what is
+ * committed. The library adds one itself where it knows of entries that may
+ * not be. */
+static void
+submit_barrier(struct qr_group *g)
+{
+    uint8_t zero[ENTRY_HEADER_SIZE] = {0};
+    int rv;
+
+    g->was_elected = false;
+    if (g->has_barrier) {
+        return;
+    }
+    g->host->bodies[0] = slice_copy(zero, sizeof zero);
+    g->host->entries[0].type = RAFT_BARRIER;
+    rv = replica_submit(g, 1);
+    ASSERT(rv == 0);
+}
+
+/* Report what is durable. Returns whether there was anything. */
+static bool
+report(struct qr_group *g)
+{
+    struct raft_event event = {.type = RAFT_PERSISTED_ENTRIES};
+    qr_index index = 0;
+    unsigned n = 0;
+
+    while (n < g->reports_count && g->reports[n].batch <= g->host->durable) {
+        index = g->reports[n].index;
+        n++;
+    }
+    if (n == 0) {
+        return false;
+    }
+    g->reports_count -= n;
+    memmove(g->reports, g->reports + n,
+            g->reports_count * sizeof g->reports[0]);
+    if (index <= g->raft.last_stored || g->is_installing) {
+        return true;
+    }
+    event.persisted_entries.index = index;
+    must_step(g, &event);
+    return true;
+}
+
+static void
+tell_standing(struct qr_group *g)
+{
+    struct qr_standing s = {0};
+
+    if (g->is_running) {
+        s.is_leader = g->is_serving;
+        s.term = raft_current_term(&g->raft);
+        s.leader = qr_replica_node(replica_leader(g));
+    }
+    if (replica_is_leader(g) && !g->is_serving) {
+        s.leader = 0;
+    }
+    if (g->has_told && s.is_leader == g->told.is_leader &&
+        s.term == g->told.term && s.leader == g->told.leader) {
+        return;
+    }
+    g->has_told = true;
+    g->told = s;
+    if (g->ops->standing != NULL) {
+        g->ops->standing(g->machine, &s);
+    }
+}
+
+void
+replica_configure(struct qr_group *g, const struct slice *body, qr_index index)
+{
+    struct raft_configuration c;
+    bool has_us = false;
+
+    ASSERT(index >= g->configuration_index);
+    replica_decode(body, &c);
+    for (unsigned i = 0; i < c.n; i++) {
+        has_us = has_us || c.servers[i].id == g->self;
+    }
+    raft_configuration_close(&c);
+    if (has_us) {
+        g->is_member = true;
+    } else if (g->is_member) {
+        g->is_leaving = true; /* ids are not used again: this is final */
+        host_attend(g);
+    }
+    if (body != &g->configuration) {
+        slice_unref(&g->configuration);
+        g->configuration = slice_ref(body);
+    }
+    g->configuration_index = index;
+}
+
+static void
+apply_change(struct qr_group *g, const struct store_entry *e, qr_index index)
+{
+    struct raft_event event = {.type = RAFT_CONFIGURATION};
+
+    event.configuration.index = index;
+    replica_decode(&e->data, &event.configuration.conf);
+    must_step(g, &event); /* takes the configuration over */
+    replica_configure(g, &e->data, index);
+}
+
+/* Apply the next entry, if it is committed and stored. */
+static bool
+apply_next(struct qr_group *g)
+{
+    qr_index index = g->applied + 1;
+    struct store_entry e;
+    struct slice body = slice_empty();
+    struct qr_entry entry = {0};
+
+    if (g->is_installing || index > MIN(g->commit, g->raft.last_stored)) {
+        return false;
+    }
+    if (store_read(g->host->store, g->id, index, &e) != 0) {
+        UNREACHABLE("a committed entry cannot be read");
+    }
+    g->applied = index;
+    if (e.type == RAFT_CHANGE) {
+        apply_change(g, &e, index);
+    }
+    entry.index = index;
+    entry.term = e.term;
+    entry.is_leading =
+        replica_is_leader(g) && e.term == raft_current_term(&g->raft);
+    if (e.type == RAFT_COMMAND && e.data.size >= ENTRY_HEADER_SIZE) {
+        size_t size = e.data.size - ENTRY_HEADER_SIZE;
+
+        entry.time_ms = get_u64le(e.data.data);
+        body = slice_sub(&e.data, ENTRY_HEADER_SIZE, size);
+        entry.body = &body;
+        g->clock_ms = MAX(g->clock_ms, entry.time_ms);
+        if (entry.is_leading) {
+            g->pending_size -= MIN(g->pending_size, size);
+        }
+    }
+    g->ops->apply(g->machine, &entry);
+    g->host->stats.entries_applied++;
+    if (entry.is_leading && !g->is_serving) {
+        g->is_serving = true;
+        tell_standing(g);
+    }
+    if (e.type == RAFT_CHANGE && g->ops->members != NULL) {
+        g->ops->members(g->machine);
+    }
+    slice_unref(&body);
+    slice_unref(&e.data);
+    return true;
+}
+
+/* Arm the timer for what the library wants next. It mostly moves away, so a
+ * timer that runs too early is left to look again (a heap is not touched for
+ * each message). Rule 12: never for the past. */
+static void
+arm(struct qr_group *g)
+{
+    raft_time t = replica_now(g);
+    raft_time due;
+
+    if (!g->is_running) {
+        timers_stop(&g->host->env->timers, &g->timer);
+        return;
+    }
+    due = raft_timeout(&g->raft);
+    if (g->lost_leader != 0 && g->takeover_at < due) {
+        due = g->takeover_at;
+    }
+    if (due <= t) {
+        due = t + MAX(g->host->config.heartbeat_ms / 2, 1U);
+    }
+    if (timer_is_running(&g->timer) && g->timer_at <= due) {
+        return;
+    }
+    g->timer_at = due;
+    timers_start(&g->host->env->timers, &g->timer, due - TIME_ORIGIN_MS);
+}
+
+/* One more thing that is due; false when nothing is. */
+static bool
+settle_once(struct qr_group *g, unsigned *budget)
+{
+    if (!g->is_running || g->is_leaving) {
+        return false;
+    }
+    if (g->was_elected) {
+        submit_barrier(g);
+        return true;
+    }
+    if (report(g)) {
+        return true;
+    }
+    if (*budget == 0) {
+        host_attend(g);
+        return false;
+    }
+    (*budget)--;
+    return apply_next(g) || (g->lost_leader != 0 && failover_try(g));
+}
+
+void
+replica_settle(struct qr_group *g)
+{
+    unsigned budget = APPLY_BATCH;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(!g->is_settling);
+    g->is_settling = true;
+    while (settle_once(g, &budget)) {
+    }
+    if (!g->is_leaving) {
+        tell_standing(g);
+    }
+    g->is_settling = false;
+    arm(g);
+    snapshot_consider(g);
+}
+
+/* ---- time ---- */
+
+static void
+on_timer(void *arg)
+{
+    struct qr_group *g = arg;
+    struct raft_event event = {.type = RAFT_TIMEOUT};
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    if (!g->is_running) {
+        return;
+    }
+    if (raft_timeout(&g->raft) <= replica_now(g)) {
+        /* Guard 2: the library would let an only voter lead without a new
+         * term. Start it again instead: replica_start() takes one. */
+        if (g->raft.state == RAFT_FOLLOWER && !g->is_installing &&
+            replica_is_only_voter(&g->raft.configuration, g->self)) {
+            g->must_restart = true;
+            replica_stop(g);
+            host_await(g, g->last_batch);
+            return;
+        }
+        must_step(g, &event);
+    }
+    replica_settle(g);
+}
+
+void
+replica_stand(struct qr_group *g)
+{
+    struct raft_event event = {.type = RAFT_TIMEOUT};
+
+    g->must_stand = false;
+    if (!g->is_running || g->raft.state != RAFT_FOLLOWER ||
+        raft_timeout(&g->raft) > replica_now(g)) {
+        return;
+    }
+    /* A new group has no leader to disturb: no pre-vote. */
+    raft_set_pre_vote(&g->raft, false);
+    must_step(g, &event);
+    raft_set_pre_vote(&g->raft, true);
+    replica_settle(g);
+}
+
+/* ---- durability ---- */
+
+void
+replica_durable(struct qr_group *g)
+{
+    uint64_t durable = g->host->durable;
+
+    if (g->is_leaving || g->is_failed) {
+        return;
+    }
+    if (g->is_taking && g->taking_batch <= durable) {
+        snapshot_taken(g);
+    }
+    install_durable(g);
+    if (g->must_restart && g->last_batch <= durable) {
+        replica_restart(g);
+    }
+    replica_settle(g);
+    if (g->last_batch > durable) {
+        host_await(g, g->last_batch);
+    }
+}
+
+void
+replica_init(struct qr_group *g)
+{
+    timer_init(&g->timer, on_timer, g);
+}

@@ -1,0 +1,696 @@
+/* One heap of events in virtual time. An event belongs to a node's life: when
+ * the node has stopped or started since, it is void. A turn follows what
+ * arrives at an env; turns at the same instant are one. */
+#include "sim/sim_env.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/heap.h"
+#include "base/mem.h"
+#include "base/timer.h"
+
+enum {
+    SIM_MAGIC = 0x53494d21,
+    WAKE_US = 20,  /* from a wake to its turn */
+    WORK_US = 500, /* slow work takes */
+    TIMERS_A_TURN = 4096,
+    LOCAL_US = 1
+};
+
+static const uint64_t WALL_ORIGIN_MS = UINT64_C(1790000000000);
+
+struct shard {
+    struct env env;
+    struct sim *sim;
+    struct sim_node *node;
+    uint64_t turn_at_us; /* UINT64_MAX: none is due */
+};
+
+struct sim_node {
+    qr_node_id id;
+    bool is_up;
+    uint32_t boot;
+    uint64_t life; /* changes with every start and stop */
+    uint16_t shards_count;
+    struct shard *shards[SIM_SHARDS_MAX];
+    struct rng rng;
+};
+
+/* One direction of a pair. */
+struct way {
+    bool is_cut;
+    uint64_t last_us[FRAME_CLASS_COUNT];
+    uint64_t in_flight[FRAME_CLASS_COUNT];
+};
+
+/* What one end knows of its link. */
+struct end {
+    bool is_up;
+    bool is_refused; /* said so already */
+};
+
+struct sim {
+    unsigned magic;
+    struct heap events;
+    uint64_t now_us;
+    struct rng rng;
+    struct sim_net net;
+    struct sim_node nodes[SIM_NODES_MAX + 1];
+    struct way ways[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    struct end ends[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    uint64_t epochs[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    uint64_t checks[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    struct sim_stats stats;
+};
+
+struct event {
+    struct heap_node node;
+    void (*run)(struct sim *sim, struct event *e);
+    qr_node_id on; /* the node whose life it belongs to; 0: the world */
+    uint64_t life;
+    struct shard *shard;
+    qr_node_id a;
+    qr_node_id b;
+    uint64_t epoch;
+    struct frame *frame;
+    size_t size;
+    void (*cb)(void *arg);
+    void *arg;
+};
+
+static struct event *
+event_new(struct sim *sim, uint64_t at_us,
+          void (*run)(struct sim *sim, struct event *e))
+{
+    struct event *e = mem_zalloc(1, sizeof *e);
+
+    ASSERT(at_us >= sim->now_us);
+    e->run = run;
+    heap_insert(&sim->events, &e->node, at_us);
+    return e;
+}
+
+static void
+event_bind(struct event *e, struct shard *shard)
+{
+    e->shard = shard;
+    e->on = shard->node->id;
+    e->life = shard->node->life;
+}
+
+/* ---- turns ---- */
+
+static void schedule_turn(struct shard *shard, uint64_t at_us);
+
+/* Have a turn when the env's next timer is due. */
+static void
+schedule_timers(struct shard *shard)
+{
+    uint64_t due_ms;
+
+    if (timers_next(&shard->env.timers, &due_ms)) {
+        uint64_t at = due_ms * 1000;
+
+        schedule_turn(shard, MAX(at, shard->sim->now_us + 1));
+    }
+}
+
+static void
+run_turn(struct sim *sim, struct event *e)
+{
+    struct shard *shard = e->shard;
+
+    if (shard->turn_at_us != sim->now_us) {
+        return; /* an earlier one took its place */
+    }
+    shard->turn_at_us = UINT64_MAX;
+    sim->stats.turns++;
+    (void)timers_run(&shard->env.timers, sim->now_us / 1000, TIMERS_A_TURN);
+    env_run_turn(&shard->env);
+    schedule_timers(shard);
+}
+
+static void
+schedule_turn(struct shard *shard, uint64_t at_us)
+{
+    if (at_us < shard->turn_at_us) {
+        shard->turn_at_us = at_us;
+        event_bind(event_new(shard->sim, at_us, run_turn), shard);
+    }
+}
+
+/* ---- the ops ---- */
+
+static struct shard *
+shard_of(struct env *env)
+{
+    return CONTAINER_OF(env, struct shard, env);
+}
+
+static uint64_t
+op_now_ms(struct env *env)
+{
+    return shard_of(env)->sim->now_us / 1000;
+}
+
+static uint64_t
+op_now_us(struct env *env)
+{
+    return shard_of(env)->sim->now_us;
+}
+
+static uint64_t
+op_wall_ms(struct env *env)
+{
+    return WALL_ORIGIN_MS + shard_of(env)->sim->now_us / 1000;
+}
+
+static void
+op_random(struct env *env, void *dst, size_t size)
+{
+    rng_fill(&shard_of(env)->node->rng, dst, size);
+}
+
+static bool
+op_is_linked(struct env *env, qr_node_id node)
+{
+    struct sim *sim = shard_of(env)->sim;
+
+    return node >= 1 && node <= SIM_NODES_MAX &&
+           sim->ends[env->node][node].is_up;
+}
+
+static size_t
+op_backlog(struct env *env, qr_node_id node, enum frame_class klass)
+{
+    struct sim *sim = shard_of(env)->sim;
+
+    ASSERT(node <= SIM_NODES_MAX);
+    return sim->ways[env->node][node].in_flight[klass];
+}
+
+static void
+op_wake(struct env *env)
+{
+    struct shard *shard = shard_of(env);
+
+    schedule_turn(shard, shard->sim->now_us + WAKE_US);
+}
+
+static void
+run_work(struct sim *sim, struct event *e)
+{
+    struct work *w = e->arg;
+
+    w->run(w);
+    w->done(w);
+    schedule_turn(e->shard, sim->now_us);
+}
+
+static void
+op_work(struct env *env, struct work *work)
+{
+    struct shard *shard = shard_of(env);
+    struct event *e =
+        event_new(shard->sim, shard->sim->now_us + WORK_US, run_work);
+
+    event_bind(e, shard);
+    e->arg = work;
+}
+
+/* ---- frames ---- */
+
+/* The shard of NODE that frame F is for. */
+static struct shard *
+target(struct sim_node *node, const struct frame *f)
+{
+    uint16_t shard = f->to_shard;
+
+    if (shard == FRAME_TO_GROUP) {
+        shard = env_shard_of(f->group, node->shards_count);
+    }
+    return shard < node->shards_count ? node->shards[shard] : NULL;
+}
+
+/* A frame arrives. Its event is of the receiver's life; the sender's is seen
+ * in the epoch. */
+static void
+run_frame(struct sim *sim, struct event *e)
+{
+    struct sim_node *to = &sim->nodes[e->b];
+    const struct env_handler *h;
+    struct shard *shard = target(to, e->frame);
+    struct address from = {e->a, e->frame->from_shard};
+    bool is_local = e->a == e->b;
+
+    if (shard == NULL || (!is_local && (sim->epochs[e->a][e->b] != e->epoch ||
+                                        !sim->ends[e->b][e->a].is_up ||
+                                        sim->ways[e->a][e->b].is_cut))) {
+        sim->stats.frames_lost++;
+        return;
+    }
+    h = env_handler(&shard->env, e->frame->kind);
+    if (h != NULL) {
+        h->on_frame(h->arg, from, &e->frame);
+    }
+    schedule_turn(shard, sim->now_us);
+}
+
+static uint64_t
+arrival(struct sim *sim, struct way *way, unsigned klass)
+{
+    uint64_t t = sim->now_us + rng_between(&sim->rng, sim->net.delay_min_us,
+                                           sim->net.delay_max_us);
+
+    t = MAX(t, way->last_us[klass]);
+    way->last_us[klass] = t;
+    return t;
+}
+
+static void
+send(struct shard *shard, qr_node_id to, struct frame **frame, uint64_t at_us)
+{
+    struct sim *sim = shard->sim;
+    struct event *e = event_new(sim, at_us, run_frame);
+
+    e->on = to;
+    e->life = sim->nodes[to].life;
+    e->a = shard->node->id;
+    e->b = to;
+    e->epoch = sim->epochs[e->a][to];
+    e->frame = *frame;
+    e->size = frame_size(*frame);
+    sim->ways[e->a][to].in_flight[e->frame->klass] += e->size;
+    *frame = NULL;
+}
+
+static bool
+op_post(struct env *env, struct address to, struct frame **frame)
+{
+    struct shard *shard = shard_of(env);
+    struct sim *sim = shard->sim;
+    qr_node_id from = shard->node->id;
+    qr_node_id node = to.node == 0 ? from : to.node;
+    struct way *way;
+
+    ASSERT(node <= SIM_NODES_MAX);
+    (*frame)->from_shard = env->shard;
+    (*frame)->to_shard = to.shard;
+    if (node == from) {
+        send(shard, node, frame, sim->now_us + LOCAL_US);
+        return true;
+    }
+    way = &sim->ways[from][node];
+    if (!sim->ends[from][node].is_up ||
+        way->in_flight[(*frame)->klass] + frame_size(*frame) >
+            sim->net.window_bytes) {
+        frame_free(frame);
+        return false;
+    }
+    sim->stats.frames_sent++;
+    if (way->is_cut || rng_chance(&sim->rng, sim->net.loss_per_million)) {
+        sim->stats.frames_lost++;
+        frame_free(frame);
+        return true;
+    }
+    send(shard, node, frame, arrival(sim, way, (*frame)->klass));
+    return true;
+}
+
+static const struct env_ops sim_ops = {
+    .now_ms = op_now_ms,
+    .now_us = op_now_us,
+    .wall_ms = op_wall_ms,
+    .random = op_random,
+    .post = op_post,
+    .is_linked = op_is_linked,
+    .backlog = op_backlog,
+    .work = op_work,
+    .wake = op_wake,
+};
+
+/* ---- links ---- */
+
+static void
+tell(struct sim *sim, qr_node_id at, qr_node_id of, enum link_event event)
+{
+    struct sim_node *node = &sim->nodes[at];
+    const struct sim_node *peer = &sim->nodes[of];
+    struct link_peer info = {
+        .node = of,
+        .boot = peer->boot,
+        .shards = peer->shards_count,
+        .epoch = sim->epochs[at][of],
+    };
+
+    for (uint16_t i = 0; node->is_up && i < node->shards_count; i++) {
+        env_link_event(&node->shards[i]->env, event, &info);
+        schedule_turn(node->shards[i], sim->now_us);
+    }
+}
+
+/* Whether nothing hinders a link between A and B. */
+static bool
+is_possible(const struct sim *sim, qr_node_id a, qr_node_id b)
+{
+    return sim->nodes[a].is_up && sim->nodes[b].is_up &&
+           !sim->ways[a][b].is_cut && !sim->ways[b][a].is_cut;
+}
+
+static void
+take_down(struct sim *sim, qr_node_id at, qr_node_id of, enum link_event event)
+{
+    struct end *end = &sim->ends[at][of];
+
+    if (end->is_up) {
+        end->is_up = false;
+        sim->epochs[at][of]++;
+        tell(sim, at, of, event);
+    }
+}
+
+/* See what the link between A and B should be. */
+static void
+run_check(struct sim *sim, struct event *e)
+{
+    qr_node_id a = e->a;
+    qr_node_id b = e->b;
+
+    if (sim->checks[a][b] != e->epoch) {
+        return; /* something changed since; another look follows */
+    }
+    if (is_possible(sim, a, b)) {
+        if (!sim->ends[a][b].is_up || !sim->ends[b][a].is_up) {
+            take_down(sim, a, b, LINK_DOWN);
+            take_down(sim, b, a, LINK_DOWN);
+            sim->epochs[a][b]++;
+            sim->epochs[b][a]++;
+            sim->ends[a][b].is_up = sim->ends[b][a].is_up = true;
+            sim->ends[a][b].is_refused = sim->ends[b][a].is_refused = false;
+            tell(sim, a, b, LINK_UP);
+            tell(sim, b, a, LINK_UP);
+        }
+        return;
+    }
+    take_down(sim, a, b, LINK_SILENT);
+    take_down(sim, b, a, LINK_SILENT);
+}
+
+static void
+look_later(struct sim *sim, qr_node_id a, qr_node_id b, uint64_t delay_us)
+{
+    struct event *e;
+
+    if (a > b) {
+        qr_node_id t = a;
+
+        a = b;
+        b = t;
+    }
+    e = event_new(sim, sim->now_us + delay_us, run_check);
+    e->a = a;
+    e->b = b;
+    e->epoch = ++sim->checks[a][b];
+}
+
+/* B has died; A hears of it: first that the link is lost, then that nobody
+ * answers. */
+static void
+run_refused(struct sim *sim, struct event *e)
+{
+    struct end *end = &sim->ends[e->a][e->b];
+
+    if (sim->nodes[e->b].life != e->epoch || sim->ways[e->a][e->b].is_cut ||
+        sim->ways[e->b][e->a].is_cut || end->is_refused) {
+        return;
+    }
+    take_down(sim, e->a, e->b, LINK_DOWN);
+    end->is_refused = true;
+    tell(sim, e->a, e->b, LINK_REFUSED);
+}
+
+void
+sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(a >= 1 && a <= SIM_NODES_MAX);
+    ASSERT(b >= 1 && b <= SIM_NODES_MAX);
+    if (a == b || sim->ways[a][b].is_cut == is_cut) {
+        return;
+    }
+    sim->ways[a][b].is_cut = is_cut;
+    look_later(sim, a, b, is_cut ? sim->net.silent_us : sim->net.connect_us);
+}
+
+void
+sim_heal(struct sim *sim)
+{
+    for (qr_node_id a = 1; a <= SIM_NODES_MAX; a++) {
+        for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
+            sim_cut(sim, a, b, false);
+        }
+    }
+}
+
+/* ---- nodes ---- */
+
+static void
+free_shards(struct sim_node *node)
+{
+    for (uint16_t i = 0; i < node->shards_count; i++) {
+        timers_deinit(&node->shards[i]->env.timers);
+        mem_free(node->shards[i]);
+        node->shards[i] = NULL;
+    }
+    node->shards_count = 0;
+}
+
+static struct shard *
+shard_new(struct sim *sim, struct sim_node *node, uint16_t index,
+          uint16_t count, const struct logger *log)
+{
+    struct shard *shard = mem_zalloc(1, sizeof *shard);
+
+    shard->sim = sim;
+    shard->node = node;
+    shard->turn_at_us = UINT64_MAX;
+    shard->env.ops = &sim_ops;
+    shard->env.log = log;
+    shard->env.node = node->id;
+    shard->env.boot = node->boot;
+    shard->env.shard = index;
+    shard->env.shards = count;
+    timers_init(&shard->env.timers);
+    return shard;
+}
+
+void
+sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
+          const struct logger *log)
+{
+    struct sim_node *node = &sim->nodes[id];
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(id >= 1 && id <= SIM_NODES_MAX);
+    ASSERT(shards >= 1 && shards <= SIM_SHARDS_MAX);
+    ASSERT(!node->is_up);
+    free_shards(node);
+    node->id = id;
+    node->is_up = true;
+    node->boot++;
+    node->life++;
+    rng_init(&node->rng, rng_u64(&sim->rng));
+    for (uint16_t i = 0; i < shards; i++) {
+        node->shards[i] = shard_new(sim, node, i, shards, log);
+        schedule_turn(node->shards[i], sim->now_us + 1);
+    }
+    node->shards_count = shards;
+    for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
+        if (b != id && sim->nodes[b].is_up) {
+            look_later(sim, id, b, sim->net.connect_us);
+        }
+    }
+}
+
+void
+sim_stop(struct sim *sim, qr_node_id id)
+{
+    struct sim_node *node = &sim->nodes[id];
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(node->is_up);
+    node->is_up = false;
+    node->life++;
+    for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
+        struct event *e;
+
+        sim->ends[id][b].is_up = false;
+        sim->epochs[id][b]++;
+        if (b == id || !sim->nodes[b].is_up) {
+            continue;
+        }
+        look_later(sim, id, b, sim->net.silent_us);
+        e = event_new(sim, sim->now_us + sim->net.detect_us, run_refused);
+        e->a = b;
+        e->b = id;
+        e->epoch = node->life;
+    }
+}
+
+bool
+sim_is_up(const struct sim *sim, qr_node_id id)
+{
+    return id >= 1 && id <= SIM_NODES_MAX && sim->nodes[id].is_up;
+}
+
+struct env *
+sim_env(struct sim *sim, qr_node_id id, uint16_t shard)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(shard < sim->nodes[id].shards_count);
+    return &sim->nodes[id].shards[shard]->env;
+}
+
+/* ---- the world ---- */
+
+static void
+run_call(struct sim *sim, struct event *e)
+{
+    e->cb(e->arg);
+    if (e->shard != NULL && sim->nodes[e->on].life == e->life) {
+        schedule_turn(e->shard, sim->now_us);
+    }
+}
+
+void
+sim_call(struct sim *sim, struct env *env, uint64_t delay_us,
+         void (*cb)(void *arg), void *arg)
+{
+    struct event *e;
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    e = event_new(sim, sim->now_us + delay_us, run_call);
+    if (env != NULL) {
+        event_bind(e, shard_of(env));
+    }
+    e->cb = cb;
+    e->arg = arg;
+}
+
+static void
+event_free(struct event *e)
+{
+    frame_free(&e->frame);
+    mem_free(e);
+}
+
+bool
+sim_step(struct sim *sim)
+{
+    struct heap_node *n = heap_min(&sim->events);
+    struct event *e;
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    if (n == NULL) {
+        return false;
+    }
+    e = CONTAINER_OF(n, struct event, node);
+    ASSERT(n->key >= sim->now_us);
+    sim->now_us = n->key;
+    heap_remove(&sim->events, n);
+    if (e->frame != NULL) {
+        sim->ways[e->a][e->b].in_flight[e->frame->klass] -= e->size;
+    }
+    sim->stats.events++;
+    if (e->on == 0 || sim->nodes[e->on].life == e->life) {
+        e->run(sim, e);
+    }
+    event_free(e);
+    return true;
+}
+
+void
+sim_run(struct sim *sim, uint64_t until_us)
+{
+    const struct heap_node *n;
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    while ((n = heap_min(&sim->events)) != NULL && n->key <= until_us) {
+        (void)sim_step(sim);
+    }
+    sim->now_us = MAX(sim->now_us, until_us);
+}
+
+struct sim *
+sim_new(uint64_t seed)
+{
+    struct sim *sim = mem_zalloc(1, sizeof *sim);
+
+    sim->magic = SIM_MAGIC;
+    heap_init(&sim->events);
+    rng_init(&sim->rng, seed);
+    sim->net.delay_min_us = 100;
+    sim->net.delay_max_us = 300;
+    sim->net.connect_us = 1000;
+    sim->net.detect_us = 1000;
+    sim->net.silent_us = 1500000;
+    sim->net.window_bytes = 64 << 20;
+    return sim;
+}
+
+void
+sim_free(struct sim **simp)
+{
+    struct sim *sim = *simp;
+    struct heap_node *n;
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    *simp = NULL;
+    while ((n = heap_min(&sim->events)) != NULL) {
+        heap_remove(&sim->events, n);
+        event_free(CONTAINER_OF(n, struct event, node));
+    }
+    heap_deinit(&sim->events);
+    for (qr_node_id i = 1; i <= SIM_NODES_MAX; i++) {
+        free_shards(&sim->nodes[i]);
+    }
+    sim->magic = 0;
+    mem_free(sim);
+}
+
+struct sim_net
+sim_net(const struct sim *sim)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    return sim->net;
+}
+
+void
+sim_set_net(struct sim *sim, const struct sim_net *net)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(net->delay_min_us <= net->delay_max_us);
+    sim->net = *net;
+}
+
+struct rng *
+sim_rng(struct sim *sim)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    return &sim->rng;
+}
+
+uint64_t
+sim_now_us(const struct sim *sim)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    return sim->now_us;
+}
+
+void
+sim_stats(const struct sim *sim, struct sim_stats *out)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    *out = sim->stats;
+}

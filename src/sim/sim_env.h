@@ -1,0 +1,86 @@
+/* The impure world in virtual time: clocks, randomness, frames between nodes,
+ * for whole clusters in one thread, from one seed. The same seed and the same
+ * calls give the same run.
+ *
+ * A node has one `struct env` for each shard, with the ops of this world
+ * behind it. Frames within a node arrive at once. Between nodes they take a
+ * random time, in order for each direction and class; they may be lost, by
+ * chance or because the way is cut. Links notice, as real ones do: a node that
+ * dies is refused, a way that is cut goes silent, and when it is whole again
+ * a new epoch of the link begins. */
+#ifndef SIM_SIM_ENV_H
+#define SIM_SIM_ENV_H
+
+#include <quorate/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+#include "shard/env.h"
+
+struct logger;
+struct sim;
+
+enum {
+    SIM_NODES_MAX = 16,
+    SIM_SHARDS_MAX = 4
+};
+
+/* How the network behaves. Times in microseconds. */
+struct sim_net {
+    uint32_t delay_min_us;
+    uint32_t delay_max_us;
+    uint32_t loss_per_million;
+    uint32_t connect_us;   /* until a link that can be up is up */
+    uint32_t detect_us;    /* a dead node is refused after */
+    uint32_t silent_us;    /* a cut way is noticed after */
+    uint64_t window_bytes; /* in flight for each direction and class */
+};
+
+struct sim_stats {
+    uint64_t events;
+    uint64_t turns;
+    uint64_t frames_sent;
+    uint64_t frames_lost;
+};
+
+/* A world at time 0 with a quick network. */
+struct sim *sim_new(uint64_t seed);
+/* Frees the envs; what lives on them is freed before. */
+void sim_free(struct sim **sim);
+/* Change at any time; NULL members do not exist, so copy, change, set. */
+struct sim_net sim_net(const struct sim *sim);
+void sim_set_net(struct sim *sim, const struct sim_net *net);
+struct rng *sim_rng(struct sim *sim);
+uint64_t sim_now_us(const struct sim *sim);
+void sim_stats(const struct sim *sim, struct sim_stats *out);
+
+/* Start NODE (1 to SIM_NODES_MAX) with SHARDS shards: new envs, one boot
+ * more. Its links come up a little later, so its handlers can be registered
+ * first. LOG is borrowed, may be NULL. */
+void sim_start(struct sim *sim, qr_node_id node, uint16_t shards,
+               const struct logger *log);
+/* The node dies: nothing arrives there any more, and what it had sent but not
+ * delivered is lost too. Its envs stay until the next sim_start(), for being
+ * unregistered from. */
+void sim_stop(struct sim *sim, qr_node_id node);
+bool sim_is_up(const struct sim *sim, qr_node_id node);
+struct env *sim_env(struct sim *sim, qr_node_id node, uint16_t shard);
+
+/* Cut the way from A to B (one direction), or make it whole. */
+void sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut);
+/* Make all ways whole. */
+void sim_heal(struct sim *sim);
+
+/* Call CB with ARG after DELAY_US, on ENV's node (NULL: the world), if that has
+ * not stopped or started meanwhile; a turn of ENV follows. */
+void sim_call(struct sim *sim, struct env *env, uint64_t delay_us,
+              void (*cb)(void *arg), void *arg);
+
+/* Do the next thing; false when nothing is left to happen. */
+bool sim_step(struct sim *sim);
+/* Let the time pass until UNTIL_US. */
+void sim_run(struct sim *sim, uint64_t until_us);
+
+#endif
