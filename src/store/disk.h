@@ -14,7 +14,10 @@
 
 #include "base/check.h"
 
-enum { DISK_NAME_SIZE = 64, DISK_IOV_MAX = 1024 };
+enum {
+    DISK_NAME_SIZE = 64,
+    DISK_IOV_MAX = 1024
+};
 
 struct disk;
 struct error;
@@ -35,8 +38,8 @@ struct disk_req {
     uint64_t offset;
     struct iovec *iov; /* borrowed until done */
     int iov_count;
-    bool sync;     /* writes: fdatasync after the last byte */
-    const char *name; /* creations: borrowed until done */
+    bool sync;        /* writes: fdatasync after the last byte */
+    const char *name; /* creations, removals: borrowed until done */
     uint64_t size;
 };
 
@@ -51,6 +54,8 @@ struct disk_ops {
     int (*open)(struct disk *disk, const char *name, struct disk_file **out);
     void (*close)(struct disk_file *file);
     int (*size)(struct disk_file *file, uint64_t *out);
+    /* What was written so far is durable when it returns. */
+    int (*sync)(struct disk_file *file);
     /* Exactly SIZE bytes, or -QR_EIO (also at the end of the file). */
     int (*read)(struct disk_file *file, uint64_t offset, void *dst,
                 size_t size);
@@ -69,6 +74,10 @@ struct disk_ops {
     void (*write)(struct disk *disk, struct disk_req *req);
     /* Fill req->iov from req->file at offset. */
     void (*read_async)(struct disk *disk, struct disk_req *req);
+    /* Remove req->name; durable when done. */
+    void (*discard)(struct disk *disk, struct disk_req *req);
+    /* Asynchronous requests whose `done` has not run. */
+    size_t (*inflight)(struct disk *disk);
     /* Bytes left on the file system. */
     uint64_t (*free_bytes)(struct disk *disk);
 };

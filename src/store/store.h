@@ -16,11 +16,10 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 #include "base/check.h"
 #include "base/slice.h"
@@ -33,9 +32,9 @@ struct store;
 
 enum {
     STORE_SEGMENT_SIZE_DEFAULT = 64 << 20,
-    STORE_SEGMENT_SIZE_MIN = 64 << 10,       /* tests and the simulator */
-    STORE_ENTRY_SIZE_MAX = 32 << 20,         /* bytes in one entry */
-    STORE_BATCH_SIZE_MAX = 40 << 20,         /* bytes in one write */
+    STORE_SEGMENT_SIZE_MIN = 64 << 10, /* tests and the simulator */
+    STORE_ENTRY_SIZE_MAX = 32 << 20,   /* bytes in one entry */
+    STORE_BATCH_SIZE_MAX = 40 << 20,   /* bytes in one write */
     STORE_GROUPS_MAX = 1 << 20,
     STORE_GROUP_HEADER_SIZE_MAX = 4096,
     STORE_CACHE_SIZE_DEFAULT = 64 << 20
@@ -53,9 +52,9 @@ struct store_snapshot {
     qr_index index;
     qr_term term;
     qr_index configuration_index;
-    struct slice configuration;  /* encoded, opaque here */
-    struct slice manifest;       /* the machine's state, opaque here */
-    const struct ranges *live;   /* entries <= index that stay readable */
+    struct slice configuration; /* encoded, opaque here */
+    struct slice manifest;      /* the machine's state, opaque here */
+    const struct ranges *live;  /* entries <= index that stay readable */
 };
 
 /* A group as found at start, or as it is now. Slices are borrowed. */
@@ -75,8 +74,8 @@ struct store_config {
     struct disk *disk;
     const struct logger *log;
     uint64_t segment_size;
-    uint64_t cache_size; /* budget for entry bodies in memory, bytes */
-    uint32_t shard;      /* written into segment headers and checked */
+    uint64_t cache_size;   /* budget for entry bodies in memory, bytes */
+    uint32_t shard;        /* written into segment headers and checked */
     uint8_t node_uuid[16]; /* likewise: a segment of another node is refused */
     /* Batches up to BATCH are durable. */
     void (*on_durable)(void *arg, uint64_t batch);
@@ -100,10 +99,11 @@ struct store_stats {
 /* Open the log in config->disk and recover it: synchronous, start-up only.
  * A torn tail is cut off silently (it was never confirmed); rot before it is
  * -QR_ECORRUPT with segment and offset in ERR. */
-MUST_USE int store_open(const struct store_config *config,
-                        struct store **out, struct error *err);
-/* Wait-free close: forgets what is queued but not flushed, closes files. A
- * write in flight must have completed (store_is_idle()). */
+MUST_USE int store_open(const struct store_config *config, struct store **out,
+                        struct error *err);
+/* Wait-free close: forgets what is queued but not flushed, closes files. What
+ * is in flight must have completed (store_is_idle()), unless its disk has
+ * forgotten it (disk_sim_crash()). */
 void store_close(struct store **s);
 bool store_is_idle(const struct store *s);
 
@@ -161,8 +161,7 @@ qr_term store_term(const struct store *s, qr_group_id group, qr_index index);
 MUST_USE int store_read(struct store *s, qr_group_id group, qr_index index,
                         struct store_entry *out);
 /* Whether store_read() would be served from memory. */
-bool store_is_cached(const struct store *s, qr_group_id group,
-                     qr_index index);
+bool store_is_cached(const struct store *s, qr_group_id group, qr_index index);
 
 /* A read that may go to the disk; embedded in its owner, pinned until `done`.
  * `result` and `entry` (reference owned by the receiver) are set then. */

@@ -1,0 +1,170 @@
+/* Control records: see control.h. Whatever is written, first or again, states
+ * what is true at that moment; that is why queueing it once more is harmless,
+ * and why a snapshot also says where the log ends: zombies, entries that were
+ * cut off long ago but whose segment is still there, stay dead by it. */
+#include "store/control.h"
+
+#include "base/mem.h"
+#include "store/batch.h"
+#include "store/segment.h"
+
+void
+control_place(struct store *s, struct control *c, struct segment *seg,
+              uint64_t span)
+{
+    struct segment *old = c->segment;
+
+    if (old != NULL) {
+        list_remove(&c->link);
+        ASSERT(old->control_bytes >= c->span);
+        ASSERT(s->live_bytes >= c->span);
+        old->control_bytes -= c->span;
+        s->live_bytes -= c->span;
+        old->kill_batch = s->batch_next;
+        s->must_maintain = s->must_maintain || old->entry_count == 0;
+    }
+    c->segment = seg;
+    c->span = (uint32_t)span;
+    if (seg != NULL) {
+        list_push_back(&seg->controls, &c->link);
+        seg->control_bytes += span;
+        s->live_bytes += span;
+    }
+}
+
+static struct place
+add_snapshot(struct store *s, struct group *g, struct record *r)
+{
+    struct slice parts[2];
+
+    ASSERT(g->has_snapshot);
+    buf_clear(&s->scratch);
+    snapshot_encode(&s->scratch, &g->snapshot, &g->entries);
+    parts[0] = (struct slice){NULL, s->scratch.data, s->scratch.size};
+    parts[1] = g->snapshot.manifest;
+    r->type = RECORD_SNAPSHOT;
+    r->index = g->snapshot.index;
+    r->term = g->last_index;
+    return batch_add(s, r, parts, 2);
+}
+
+static struct place
+add(struct store *s, struct group *g, enum control_kind kind, struct record *r)
+{
+    switch (kind) {
+    case CONTROL_CREATED:
+        r->type = RECORD_CREATED;
+        r->index = g->id;
+        return batch_add(s, r, &g->header, 1);
+    case CONTROL_HARD:
+        r->type = RECORD_HARD;
+        r->index = g->vote;
+        r->term = g->term;
+        return batch_add(s, r, NULL, 0);
+    case CONTROL_SNAPSHOT:
+        return add_snapshot(s, g, r);
+    case CONTROL_CUT:
+        r->type = RECORD_CUT;
+        r->index = g->last_index;
+        return batch_add(s, r, NULL, 0);
+    case CONTROL_TOMBSTONE:
+    default:
+        UNREACHABLE("a group has no such record");
+    }
+}
+
+uint64_t
+control_write(struct store *s, struct group *g, enum control_kind kind)
+{
+    struct record r = {.log = g->log};
+    struct place place;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(!g->is_volatile);
+    place = add(s, g, kind, &r);
+    control_place(s, &g->controls[kind], place.segment, record_span(r.size));
+    return place.batch;
+}
+
+static uint64_t
+write_tombstone(struct store *s, struct tombstone *t)
+{
+    struct record r = {
+        .type = RECORD_DELETED, .log = t->log, .index = t->until};
+    struct place place = batch_add(s, &r, NULL, 0);
+
+    control_place(s, &t->control, place.segment, record_span(r.size));
+    return place.batch;
+}
+
+static struct tombstone *
+tombstone_new(struct store *s, uint32_t log, uint64_t until)
+{
+    struct tombstone *t = mem_zalloc(1, sizeof(*t));
+
+    ASSERT(until > 0);
+    t->log = log;
+    t->until = until;
+    t->control.kind = CONTROL_TOMBSTONE;
+    list_init(&t->control.link);
+    list_push_back(&s->tombstones, &t->link);
+    return t;
+}
+
+uint64_t
+control_bury(struct store *s, const struct group *g)
+{
+    const struct segment *seg = g->controls[CONTROL_CREATED].segment;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(!g->is_volatile);
+    return write_tombstone(s, tombstone_new(s, g->log, seg->header.sequence));
+}
+
+void
+control_exhume(struct store *s, uint32_t log, uint64_t until,
+               struct segment *seg, uint64_t span)
+{
+    struct tombstone *t = tombstone_new(s, log, until);
+
+    control_place(s, &t->control, seg, span);
+}
+
+void
+control_trim(struct store *s)
+{
+    uint64_t oldest = segment_oldest(s);
+    struct list *it;
+    struct list *next;
+
+    list_foreach_safe (it, next, &s->tombstones) {
+        struct tombstone *t = list_entry(it, struct tombstone, link);
+
+        if (t->until >= oldest) {
+            continue;
+        }
+        control_place(s, &t->control, NULL, 0);
+        list_remove(&t->link);
+        mem_free(t);
+    }
+}
+
+void
+control_rewrite(struct store *s, struct segment *seg)
+{
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->state == SEGMENT_SEALED);
+    while (!list_is_empty(&seg->controls)) {
+        struct control *c =
+            list_entry(seg->controls.next, struct control, link);
+
+        if (c->kind == CONTROL_TOMBSTONE) {
+            (void)write_tombstone(s,
+                                  CONTAINER_OF(c, struct tombstone, control));
+        } else {
+            (void)control_write(s, c->group, c->kind);
+        }
+        ASSERT(c->segment != seg);
+    }
+    s->flush_upto = s->batch_next;
+}

@@ -1,0 +1,717 @@
+/* The simulated disk. Each file has two images, what a reader sees (the page
+ * cache) and what a power cut leaves (the platter), and a mark for every
+ * sector in which they differ. */
+#include "store/disk_sim.h"
+
+#include <quorate/error.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "store/disk.h"
+
+enum {
+    SIM_MAGIC = 0x53494d44,
+    SIM_SECTOR = 512
+};
+
+struct sim_file {
+    char name[DISK_NAME_SIZE];
+    uint64_t size;
+    uint8_t *cache;
+    uint8_t *platter;
+    bool *dirty;  /* by sector */
+    size_t opens; /* handles on it */
+    bool gone;    /* removed; freed with the last handle */
+};
+
+struct sim_handle {
+    struct disk_file base;
+    struct sim_file *file;
+    struct list link;
+};
+
+enum sim_kind {
+    SIM_CREATE,
+    SIM_WRITE,
+    SIM_READ,
+    SIM_DISCARD
+};
+
+struct sim_req {
+    struct list link;
+    enum sim_kind kind;
+    struct disk_req *req;
+};
+
+struct disk_sim {
+    unsigned magic;
+    struct disk base;
+    struct rng *rng;
+    uint64_t capacity;
+    struct strmap files;
+    struct list handles;
+    struct list queue;
+    size_t queue_count;
+    void (*notify)(void *arg);
+    void *notify_arg;
+    uint64_t fail_after;
+    int fail_error;
+    uint64_t fail_reads_after;
+    int fail_reads_error;
+    struct disk_sim_stats stats;
+};
+
+static struct disk_sim *
+sim_of(struct disk *disk)
+{
+    struct disk_sim *d = CONTAINER_OF(disk, struct disk_sim, base);
+
+    OBJ_CHECK(d, SIM_MAGIC);
+    return d;
+}
+
+static struct sim_handle *
+handle_of(struct disk_file *file)
+{
+    ASSERT(file != NULL);
+    return CONTAINER_OF(file, struct sim_handle, base);
+}
+
+static size_t
+sectors_of(uint64_t size)
+{
+    return (size_t)((size + SIM_SECTOR - 1) / SIM_SECTOR);
+}
+
+static struct sim_file *
+find(const struct disk_sim *d, const char *name)
+{
+    return strmap_get(&d->files, name, strlen(name));
+}
+
+static struct sim_file *
+file_new(struct disk_sim *d, const char *name, uint64_t size)
+{
+    struct sim_file *f = mem_zalloc(1, sizeof(*f));
+    size_t length = strlen(name);
+
+    ASSERT(length < DISK_NAME_SIZE);
+    ASSERT(find(d, name) == NULL);
+    ASSERT(d->files.count < DISK_SIM_FILES_MAX);
+    memcpy(f->name, name, length);
+    f->size = size;
+    f->cache = mem_zalloc((size_t)size, 1);
+    f->platter = mem_zalloc((size_t)size, 1);
+    f->dirty = mem_zalloc(sectors_of(size), sizeof(bool));
+    strmap_put(&d->files, name, length, f);
+    d->stats.bytes_used += size;
+    return f;
+}
+
+static void
+file_free(struct sim_file *f)
+{
+    ASSERT(f->opens == 0);
+    mem_free(f->cache);
+    mem_free(f->platter);
+    mem_free(f->dirty);
+    mem_free(f);
+}
+
+static void
+file_remove(struct disk_sim *d, struct sim_file *f)
+{
+    strmap_remove(&d->files, f->name, strlen(f->name));
+    ASSERT(d->stats.bytes_used >= f->size);
+    d->stats.bytes_used -= f->size;
+    f->gone = true;
+    if (f->opens == 0) {
+        file_free(f);
+    }
+}
+
+static struct disk_file *
+file_open(struct disk_sim *d, struct sim_file *f)
+{
+    struct sim_handle *h = mem_zalloc(1, sizeof(*h));
+
+    h->base.disk = &d->base;
+    h->file = f;
+    f->opens++;
+    list_push_back(&d->handles, &h->link);
+    return &h->base;
+}
+
+static int
+sim_list(struct disk *disk, disk_list_cb cb, void *arg)
+{
+    struct disk_sim *d = sim_of(disk);
+    void **files = strmap_values_sorted(&d->files);
+    size_t count = d->files.count;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct sim_file *f = files[i];
+
+        cb(arg, f->name, f->size);
+    }
+    mem_free(files);
+    return 0;
+}
+
+static int
+sim_open(struct disk *disk, const char *name, struct disk_file **out)
+{
+    struct disk_sim *d = sim_of(disk);
+    struct sim_file *f = find(d, name);
+
+    if (f == NULL) {
+        return -QR_ENOENT;
+    }
+    *out = file_open(d, f);
+    return 0;
+}
+
+static void
+sim_close(struct disk_file *file)
+{
+    struct sim_handle *h = handle_of(file);
+    struct sim_file *f = h->file;
+
+    ASSERT(f->opens > 0);
+    f->opens--;
+    list_remove(&h->link);
+    mem_free(h);
+    if (f->gone && f->opens == 0) {
+        file_free(f);
+    }
+}
+
+static int
+sim_size(struct disk_file *file, uint64_t *out)
+{
+    *out = handle_of(file)->file->size;
+    return 0;
+}
+
+/* What is in the page cache of F gets to the platter. */
+static void
+flush(struct disk_sim *d, struct sim_file *f)
+{
+    for (size_t i = 0; i < sectors_of(f->size); i++) {
+        uint64_t at = (uint64_t)i * SIM_SECTOR;
+
+        if (f->dirty[i]) {
+            memcpy(f->platter + at, f->cache + at,
+                   MIN((uint64_t)SIM_SECTOR, f->size - at));
+            f->dirty[i] = false;
+        }
+    }
+    d->stats.syncs++;
+}
+
+static int
+sim_sync(struct disk_file *file)
+{
+    struct sim_handle *h = handle_of(file);
+
+    flush(sim_of(h->base.disk), h->file);
+    return 0;
+}
+
+static bool
+reads_fail(struct disk_sim *d)
+{
+    if (d->fail_reads_error == 0) {
+        return false;
+    }
+    if (d->fail_reads_after > 0) {
+        d->fail_reads_after--;
+        return false;
+    }
+    return true;
+}
+
+static int
+sim_read(struct disk_file *file, uint64_t offset, void *dst, size_t size)
+{
+    struct sim_handle *h = handle_of(file);
+    struct disk_sim *d = sim_of(h->base.disk);
+
+    if (reads_fail(d)) {
+        return d->fail_reads_error;
+    }
+    if (offset > h->file->size || size > h->file->size - offset) {
+        return -QR_EIO;
+    }
+    memcpy(dst, h->file->cache + offset, size);
+    return 0;
+}
+
+static int
+sim_remove(struct disk *disk, const char *name)
+{
+    struct disk_sim *d = sim_of(disk);
+    struct sim_file *f = find(d, name);
+
+    if (f == NULL) {
+        return -QR_ENOENT;
+    }
+    file_remove(d, f);
+    return 0;
+}
+
+static int
+sim_replace(struct disk *disk, const char *name, const void *data, size_t size)
+{
+    struct disk_sim *d = sim_of(disk);
+    struct sim_file *f = find(d, name);
+
+    if (f != NULL) {
+        file_remove(d, f);
+    }
+    f = file_new(d, name, size);
+    memcpy(f->cache, data, size);
+    memcpy(f->platter, data, size);
+    return 0;
+}
+
+static int
+sim_slurp(struct disk *disk, const char *name, size_t size_max, void **data,
+          size_t *size)
+{
+    const struct sim_file *f = find(sim_of(disk), name);
+
+    if (f == NULL) {
+        return -QR_ENOENT;
+    }
+    if (f->size > size_max) {
+        return -QR_ETOOBIG;
+    }
+    *data = mem_dup(f->cache, (size_t)f->size);
+    *size = (size_t)f->size;
+    return 0;
+}
+
+static void
+submit(struct disk *disk, struct disk_req *req, enum sim_kind kind)
+{
+    struct disk_sim *d = sim_of(disk);
+    struct sim_req *r = mem_zalloc(1, sizeof(*r));
+
+    ASSERT(req->done != NULL);
+    ASSERT(req->iov_count <= DISK_IOV_MAX);
+    r->kind = kind;
+    r->req = req;
+    list_push_back(&d->queue, &r->link);
+    d->queue_count++;
+    if (d->notify != NULL) {
+        d->notify(d->notify_arg);
+    }
+}
+
+static void
+sim_create(struct disk *disk, struct disk_req *req)
+{
+    ASSERT(req->name != NULL);
+    submit(disk, req, SIM_CREATE);
+}
+
+static void
+sim_write(struct disk *disk, struct disk_req *req)
+{
+    ASSERT(req->file != NULL);
+    submit(disk, req, SIM_WRITE);
+}
+
+static void
+sim_read_async(struct disk *disk, struct disk_req *req)
+{
+    submit(disk, req, SIM_READ);
+}
+
+static void
+sim_discard(struct disk *disk, struct disk_req *req)
+{
+    ASSERT(req->name != NULL);
+    submit(disk, req, SIM_DISCARD);
+}
+
+static size_t
+sim_inflight(struct disk *disk)
+{
+    return sim_of(disk)->queue_count;
+}
+
+static uint64_t
+sim_free_bytes(struct disk *disk)
+{
+    const struct disk_sim *d = sim_of(disk);
+
+    return d->capacity > d->stats.bytes_used ? d->capacity - d->stats.bytes_used
+                                             : 0;
+}
+
+static const struct disk_ops sim_ops = {
+    .list = sim_list,
+    .open = sim_open,
+    .close = sim_close,
+    .size = sim_size,
+    .sync = sim_sync,
+    .read = sim_read,
+    .remove = sim_remove,
+    .replace = sim_replace,
+    .slurp = sim_slurp,
+    .create = sim_create,
+    .write = sim_write,
+    .read_async = sim_read_async,
+    .discard = sim_discard,
+    .inflight = sim_inflight,
+    .free_bytes = sim_free_bytes,
+};
+
+struct disk_sim *
+disk_sim_new(struct rng *rng, uint64_t capacity)
+{
+    struct disk_sim *d = mem_zalloc(1, sizeof(*d));
+
+    ASSERT(rng != NULL);
+    d->magic = SIM_MAGIC;
+    d->base.ops = &sim_ops;
+    d->rng = rng;
+    d->capacity = capacity;
+    strmap_init(&d->files);
+    list_init(&d->handles);
+    list_init(&d->queue);
+    return d;
+}
+
+static void
+forget_requests(struct disk_sim *d)
+{
+    struct list *it;
+
+    while ((it = list_pop_front(&d->queue)) != NULL) {
+        mem_free(list_entry(it, struct sim_req, link));
+        d->queue_count--;
+    }
+    ASSERT(d->queue_count == 0);
+}
+
+void
+disk_sim_free(struct disk_sim **dp)
+{
+    struct disk_sim *d = *dp;
+    void **files;
+    size_t count;
+
+    OBJ_CHECK(d, SIM_MAGIC);
+    ASSERT(list_is_empty(&d->handles));
+    forget_requests(d);
+    files = strmap_values_sorted(&d->files);
+    count = d->files.count;
+    for (size_t i = 0; i < count; i++) {
+        file_free(files[i]);
+    }
+    mem_free(files);
+    strmap_deinit(&d->files);
+    d->magic = 0;
+    mem_free(d);
+    *dp = NULL;
+}
+
+struct disk *
+disk_sim_disk(struct disk_sim *d)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    return &d->base;
+}
+
+void
+disk_sim_set_notify(struct disk_sim *d, void (*cb)(void *arg), void *arg)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    d->notify = cb;
+    d->notify_arg = arg;
+}
+
+size_t
+disk_sim_inflight(const struct disk_sim *d)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    return d->queue_count;
+}
+
+static uint64_t
+iov_total(const struct disk_req *req)
+{
+    uint64_t total = 0;
+
+    for (int i = 0; i < req->iov_count; i++) {
+        total += req->iov[i].iov_len;
+    }
+    return total;
+}
+
+/* The first LIMIT bytes of REQ get into the page cache. */
+static void
+write_to_cache(const struct disk_req *req, uint64_t limit)
+{
+    struct sim_file *f = handle_of(req->file)->file;
+    uint64_t at = req->offset;
+
+    for (int i = 0; i < req->iov_count && limit > 0; i++) {
+        uint64_t size = MIN(req->iov[i].iov_len, limit);
+
+        if (size == 0) {
+            continue;
+        }
+        memcpy(f->cache + at, req->iov[i].iov_base, (size_t)size);
+        for (uint64_t s = at / SIM_SECTOR; s <= (at + size - 1) / SIM_SECTOR;
+             s++) {
+            f->dirty[s] = true;
+        }
+        at += size;
+        limit -= size;
+    }
+}
+
+static int
+perform_write(struct disk_sim *d, const struct disk_req *req)
+{
+    struct sim_file *f = handle_of(req->file)->file;
+    uint64_t total = iov_total(req);
+
+    if (req->offset > f->size || total > f->size - req->offset) {
+        return -QR_EIO; /* the store never grows a file */
+    }
+    write_to_cache(req, total);
+    if (req->sync) {
+        flush(d, f);
+    }
+    d->stats.writes++;
+    d->stats.bytes_written += total;
+    return 0;
+}
+
+static int
+perform_create(struct disk_sim *d, struct disk_req *req)
+{
+    if (find(d, req->name) != NULL) {
+        return -QR_EEXIST;
+    }
+    if (req->size > sim_free_bytes(&d->base)) {
+        return -QR_ENOSPC;
+    }
+    req->file = file_open(d, file_new(d, req->name, req->size));
+    return 0;
+}
+
+static int
+perform_read(struct disk_sim *d, const struct disk_req *req)
+{
+    uint64_t at = req->offset;
+
+    if (req->iov_count == 0) {
+        return 0;
+    }
+    for (int i = 0; i < req->iov_count; i++) {
+        int rv =
+            sim_read(req->file, at, req->iov[i].iov_base, req->iov[i].iov_len);
+
+        if (rv != 0) {
+            return rv;
+        }
+        at += req->iov[i].iov_len;
+    }
+    (void)d;
+    return 0;
+}
+
+static int
+perform(struct disk_sim *d, const struct sim_req *r)
+{
+    if (r->kind == SIM_READ) {
+        return perform_read(d, r->req);
+    }
+    if (d->fail_error != 0) {
+        if (d->fail_after == 0) {
+            return d->fail_error;
+        }
+        d->fail_after--;
+    }
+    switch (r->kind) {
+    case SIM_CREATE:
+        return perform_create(d, r->req);
+    case SIM_WRITE:
+        return perform_write(d, r->req);
+    case SIM_DISCARD:
+        return sim_remove(&d->base, r->req->name);
+    case SIM_READ:
+    default:
+        UNREACHABLE("reads are above");
+    }
+}
+
+bool
+disk_sim_complete_one(struct disk_sim *d)
+{
+    struct list *it;
+    struct sim_req *r;
+    struct disk_req *req;
+
+    OBJ_CHECK(d, SIM_MAGIC);
+    it = list_pop_front(&d->queue);
+    if (it == NULL) {
+        return false;
+    }
+    r = list_entry(it, struct sim_req, link);
+    req = r->req;
+    req->result = perform(d, r);
+    d->queue_count--;
+    mem_free(r);
+    req->done(req);
+    return true;
+}
+
+void
+disk_sim_complete_all(struct disk_sim *d)
+{
+    while (disk_sim_complete_one(d)) {
+    }
+}
+
+/* The request that was under way: R got done in part. */
+static void
+perform_part(struct disk_sim *d, const struct sim_req *r)
+{
+    struct disk_req *req = r->req;
+    uint64_t total;
+
+    if (d->fail_error != 0) {
+        return;
+    }
+    if (r->kind == SIM_WRITE) {
+        total = iov_total(req);
+        if (req->offset + total <= handle_of(req->file)->file->size) {
+            /* Usually it is the sync that was under way. */
+            write_to_cache(req, rng_below(d->rng, 4) > 0
+                                    ? total
+                                    : rng_between(d->rng, 0, total));
+        }
+    } else if (r->kind == SIM_CREATE && find(d, req->name) == NULL &&
+               req->size <= sim_free_bytes(&d->base)) {
+        (void)file_new(d, req->name, rng_between(d->rng, 0, req->size));
+    }
+}
+
+/* A request that had been performed, though nobody was told. */
+static void
+perform_untold(struct disk_sim *d, const struct sim_req *r)
+{
+    if (r->kind != SIM_READ && perform(d, r) == 0 && r->kind == SIM_CREATE) {
+        sim_close(r->req->file);
+    }
+}
+
+static void
+stop(struct disk_sim *d)
+{
+    struct list *it;
+
+    OBJ_CHECK(d, SIM_MAGIC);
+    list_foreach (it, &d->queue) {
+        const struct sim_req *r = list_entry(it, struct sim_req, link);
+
+        if (rng_below(d->rng, 2) == 0) {
+            perform_part(d, r);
+            break;
+        }
+        perform_untold(d, r);
+    }
+    forget_requests(d);
+}
+
+void
+disk_sim_kill(struct disk_sim *d)
+{
+    stop(d);
+}
+
+static void
+lose(struct disk_sim *d, struct sim_file *f, uint32_t keep_per_million)
+{
+    for (size_t i = 0; i < sectors_of(f->size); i++) {
+        if (f->dirty[i] && !rng_chance(d->rng, keep_per_million)) {
+            f->dirty[i] = false;
+        }
+    }
+    flush(d, f);
+    memcpy(f->cache, f->platter, (size_t)f->size);
+}
+
+void
+disk_sim_crash(struct disk_sim *d, uint32_t keep_per_million)
+{
+    void **files;
+    size_t count;
+
+    stop(d);
+    files = strmap_values_sorted(&d->files);
+    count = d->files.count;
+    for (size_t i = 0; i < count; i++) {
+        lose(d, files[i], keep_per_million);
+    }
+    mem_free(files);
+}
+
+int
+disk_sim_flip(struct disk_sim *d, const char *name, uint64_t offset,
+              uint8_t mask)
+{
+    struct sim_file *f;
+
+    OBJ_CHECK(d, SIM_MAGIC);
+    ASSERT(mask != 0);
+    f = find(d, name);
+    if (f == NULL || offset >= f->size) {
+        return -QR_ENOENT;
+    }
+    f->cache[offset] ^= mask;
+    f->platter[offset] ^= mask;
+    return 0;
+}
+
+void
+disk_sim_fail(struct disk_sim *d, uint64_t after, int error)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    ASSERT(error <= 0);
+    d->fail_after = after;
+    d->fail_error = error;
+}
+
+void
+disk_sim_fail_reads(struct disk_sim *d, uint64_t after, int error)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    ASSERT(error <= 0);
+    d->fail_reads_after = after;
+    d->fail_reads_error = error;
+}
+
+void
+disk_sim_set_capacity(struct disk_sim *d, uint64_t capacity)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    d->capacity = capacity;
+}
+
+void
+disk_sim_stats(const struct disk_sim *d, struct disk_sim_stats *out)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    *out = d->stats;
+}

@@ -1,0 +1,68 @@
+/* A disk in memory, for tests and the simulator. Deterministic: its owner says
+ * when requests complete, and everything random comes from the owner's rng.
+ *
+ * It behaves as disk_real.c on a file system: one write at a time, in order; a
+ * write goes to the page cache and its sync makes it durable. A power cut
+ * (disk_sim_crash) loses what was not synced, sector by sector; the death of
+ * the process (disk_sim_kill) leaves the page cache as it is. */
+#ifndef STORE_DISK_SIM_H
+#define STORE_DISK_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+
+struct disk;
+struct disk_sim;
+struct rng;
+
+enum {
+    DISK_SIM_FILES_MAX = 4096
+};
+
+struct disk_sim_stats {
+    uint64_t writes; /* asynchronous ones that completed */
+    uint64_t syncs;
+    uint64_t bytes_written;
+    uint64_t bytes_used; /* by all files */
+};
+
+/* RNG is borrowed for the disk's life. CAPACITY in bytes: creations beyond it
+ * fail with -QR_ENOSPC. */
+struct disk_sim *disk_sim_new(struct rng *rng, uint64_t capacity);
+/* Requests in flight are forgotten. */
+void disk_sim_free(struct disk_sim **d);
+struct disk *disk_sim_disk(struct disk_sim *d);
+
+/* CB is called whenever a request was submitted, so that its completion can
+ * be scheduled; NULL for none. */
+void disk_sim_set_notify(struct disk_sim *d, void (*cb)(void *arg), void *arg);
+size_t disk_sim_inflight(const struct disk_sim *d);
+/* Complete the oldest request: perform it and call its `done`. False if there
+ * was none. */
+bool disk_sim_complete_one(struct disk_sim *d);
+/* Complete requests, also those that completions submit, until none is left. */
+void disk_sim_complete_all(struct disk_sim *d);
+
+/* Power cut. Of the requests in flight a random number was performed, one more
+ * perhaps in part; all are forgotten and their `done` never runs. Each sector
+ * that was not synced survives KEEP_PER_MILLION times in a million. Open files
+ * stay valid for being closed. */
+void disk_sim_crash(struct disk_sim *d, uint32_t keep_per_million);
+/* The process dies: as above, but the page cache survives whole. */
+void disk_sim_kill(struct disk_sim *d);
+/* Change one byte of file NAME on the platter, by exclusive or with MASK.
+ * -QR_ENOENT: no such file or offset. */
+MUST_USE int disk_sim_flip(struct disk_sim *d, const char *name,
+                           uint64_t offset, uint8_t mask);
+/* The write, creation or removal after the next AFTER ones fails with ERROR
+ * (negative), and so do all later ones; ERROR 0 heals the disk. */
+void disk_sim_fail(struct disk_sim *d, uint64_t after, int error);
+/* The same for reads, synchronous or not. */
+void disk_sim_fail_reads(struct disk_sim *d, uint64_t after, int error);
+void disk_sim_set_capacity(struct disk_sim *d, uint64_t capacity);
+void disk_sim_stats(const struct disk_sim *d, struct disk_sim_stats *out);
+
+#endif

@@ -1,0 +1,685 @@
+/* A start.
+ *
+ * 1. Every segment file is opened and its header judged: in use, free, or left
+ *    over from an unfinished creation (removed).
+ * 2. The records of the segments in use are replayed in order of sequence,
+ *    from a segment's index or from its batches. Replay takes every entry it
+ *    sees, also those that died long ago and whose segment is still there; the
+ *    logs it builds have gaps and zombies.
+ * 3. Each group is settled: its newest snapshot is read, and of its entries
+ *    exactly those are taken that the snapshot names as live or that follow
+ *    it. One that is missing means that a file was lost or damaged.
+ *
+ * Nothing is written, so a start that fails or is interrupted can be repeated;
+ * but what is taken as durable is synced first, since a process that was
+ * killed may have left it in the page cache only. */
+#include "store/recovery.h"
+
+#include <quorate/version.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/uuid.h"
+#include "store/control.h"
+#include "store/group.h"
+#include "store/read.h"
+#include "store/scan.h"
+#include "store/segment.h"
+#include "store/store_impl.h"
+
+/* Where replay saw the newest record of a kind. */
+struct sighting {
+    struct segment *segment; /* NULL: never */
+    uint64_t offset;
+    uint32_t size;
+};
+
+/* A group while it is being replayed. */
+struct life {
+    struct group *group;
+    qr_index last_index;
+    struct sighting seen[CONTROL_KINDS];
+    struct sighting tombstone;
+    uint64_t until; /* of the tombstone */
+};
+
+struct replay {
+    struct store *store;
+    struct map lives;  /* by log */
+    struct life *last; /* the one of the record before */
+    struct segment **used;
+    size_t used_count;
+    struct error *err;
+};
+
+static struct life *
+life_of(struct replay *rp, uint32_t log)
+{
+    struct life *life = rp->last;
+
+    if (life != NULL && life->group->log == log) {
+        return life;
+    }
+    life = map_get(&rp->lives, log);
+    if (life == NULL) {
+        life = mem_zalloc(1, sizeof(*life));
+        life->group = group_new(0, log);
+        map_put(&rp->lives, log, life);
+    }
+    if (log >= rp->store->log_next) {
+        rp->store->log_next = log + 1;
+    }
+    rp->last = life;
+    return life;
+}
+
+static void
+life_free(struct life *life)
+{
+    if (life->group != NULL) {
+        group_free(life->group);
+    }
+    mem_free(life);
+}
+
+static struct entry_loc
+loc_of(const struct segment *seg, const struct record *r)
+{
+    struct entry_loc loc;
+
+    memset(&loc, 0, sizeof(loc));
+    loc.segment = seg->slot;
+    loc.offset = (uint32_t)(r->offset / RECORD_ALIGN);
+    loc.what = entry_loc_what(r->entry_type, r->size - RECORD_HEADER_SIZE);
+    return loc;
+}
+
+static void
+replay_entry(struct life *life, const struct segment *seg,
+             const struct record *r)
+{
+    struct entry_loc loc = loc_of(seg, r);
+
+    group_log_cut(&life->group->entries, r->index, NULL, NULL);
+    group_log_put(&life->group->entries, r->index, r->term, &loc);
+    life->last_index = r->index;
+    life->seen[CONTROL_CUT].segment = NULL;
+}
+
+static void
+replay_staged(struct life *life, const struct segment *seg,
+              const struct record *r)
+{
+    struct entry_loc loc = loc_of(seg, r);
+
+    group_stage_add(life->group, r->index, r->term, &loc);
+}
+
+/* The log ends at LAST: what replay has beyond it are zombies. */
+static void
+replay_end(struct life *life, qr_index last)
+{
+    group_log_cut(&life->group->entries, last + 1, NULL, NULL);
+    life->last_index = last;
+}
+
+static void
+sight(struct sighting *seen, struct segment *seg, const struct record *r)
+{
+    seen->segment = seg;
+    seen->offset = r->offset;
+    seen->size = r->size;
+}
+
+static bool
+is_sane(const struct record *r)
+{
+    bool entry = r->type == RECORD_ENTRY || r->type == RECORD_STAGED;
+    uint64_t body = r->size - RECORD_HEADER_SIZE;
+
+    if (entry) {
+        return r->index > 0 && r->index < UINT64_MAX / 2 && r->term > 0 &&
+               body <= STORE_ENTRY_SIZE_MAX && r->entry_type <= ENTRY_TYPE_MAX;
+    }
+    return r->type != RECORD_SNAPSHOT ||
+           (r->index > 0 && r->term >= r->index && r->term < UINT64_MAX / 2);
+}
+
+static int
+replay_record(void *arg, struct segment *seg, const struct record *r)
+{
+    struct replay *rp = arg;
+    struct life *life = life_of(rp, r->log);
+
+    if (!is_sane(r)) {
+        return error_set(rp->err, QR_ECORRUPT,
+                         "%s: offset %llu: a record makes no sense", seg->name,
+                         (unsigned long long)r->offset);
+    }
+    switch (r->type) {
+    case RECORD_ENTRY:
+        replay_entry(life, seg, r);
+        break;
+    case RECORD_STAGED:
+        replay_staged(life, seg, r);
+        break;
+    case RECORD_HARD:
+        life->group->vote = r->index;
+        life->group->term = r->term;
+        sight(&life->seen[CONTROL_HARD], seg, r);
+        break;
+    case RECORD_CUT:
+        replay_end(life, r->index);
+        sight(&life->seen[CONTROL_CUT], seg, r);
+        break;
+    case RECORD_SNAPSHOT:
+        replay_end(life, r->term);
+        life->group->snapshot.index = r->index;
+        sight(&life->seen[CONTROL_SNAPSHOT], seg, r);
+        life->seen[CONTROL_CUT].segment = NULL;
+        break;
+    case RECORD_CREATED:
+        life->group->id = r->index;
+        sight(&life->seen[CONTROL_CREATED], seg, r);
+        break;
+    case RECORD_DELETED:
+        life->until = r->index;
+        sight(&life->tombstone, seg, r);
+        break;
+    default:
+        UNREACHABLE("decoding checks the type");
+    }
+    return 0;
+}
+
+/* Take the entry at LOC, which belongs to G, into FRESH. */
+static void
+take_entry(struct store *s, struct group *g, struct group_log *fresh,
+           qr_index index, qr_term term, const struct entry_loc *loc)
+{
+    uint64_t span = group_entry_span(loc);
+
+    group_log_put(fresh, index, term, loc);
+    segment_add_live(s, segment_at(s, loc->segment), span);
+    if (index > g->snapshot.index) {
+        s->tail_bytes += span;
+    }
+}
+
+static int
+missing(struct replay *rp, const struct group *g, qr_index index)
+{
+    return error_set(
+        rp->err, QR_ECORRUPT,
+        "group %llu: entry %llu is missing: a segment file was removed or "
+        "damaged; remove this shard's data so that the node fetches it from "
+        "the others",
+        (unsigned long long)g->id, (unsigned long long)index);
+}
+
+/* Entry INDEX of TERM, from the log or from what was staged. */
+static const struct entry_loc *
+find_live(const struct group *g, qr_index index, qr_term term)
+{
+    const struct entry_loc *loc = group_log_get(&g->entries, index);
+    const struct staged *st;
+
+    if (loc != NULL && group_log_term(&g->entries, index) == term) {
+        return loc;
+    }
+    st = group_stage_find(g, index);
+    return st != NULL && st->term == term ? &st->loc : NULL;
+}
+
+static int
+settle_live(struct replay *rp, struct group *g,
+            const struct snapshot_body *body, struct group_log *fresh)
+{
+    for (size_t i = 0; i < body->runs_count; i++) {
+        const struct live_run *run = &body->runs[i];
+
+        for (qr_index at = run->first; at <= run->last; at++) {
+            const struct entry_loc *loc = find_live(g, at, run->term);
+
+            if (loc == NULL) {
+                return missing(rp, g, at);
+            }
+            take_entry(rp->store, g, fresh, at, run->term, loc);
+        }
+        ranges_add(&g->live, run->first, run->last);
+    }
+    return 0;
+}
+
+static int
+damaged(struct replay *rp, const struct sighting *at, int rv)
+{
+    return error_set(rp->err, -rv, "%s: offset %llu: %s", at->segment->name,
+                     (unsigned long long)at->offset, qr_error_text(rv));
+}
+
+static int
+settle_snapshot(struct replay *rp, struct life *life, struct group_log *fresh)
+{
+    const struct sighting *at = &life->seen[CONTROL_SNAPSHOT];
+    struct group *g = life->group;
+    struct snapshot_body body;
+    struct record r;
+    struct slice data;
+    int rv;
+
+    if (at->segment == NULL) {
+        return 0;
+    }
+    rv = record_load(rp->store, at->segment, at->offset, at->size, &r, &data);
+    if (rv != 0) {
+        return damaged(rp, at, rv);
+    }
+    rv = snapshot_decode(data.data, data.size, r.index, &body);
+    if (rv != 0) {
+        slice_unref(&data);
+        return damaged(rp, at, rv);
+    }
+    g->has_snapshot = true;
+    g->snapshot.index = r.index;
+    g->snapshot.term = body.term;
+    g->snapshot.configuration_index = body.configuration_index;
+    g->snapshot.configuration =
+        slice_sub(&data, (size_t)(body.configuration - data.data),
+                  body.configuration_size);
+    g->snapshot.manifest = slice_sub(&data, (size_t)(body.manifest - data.data),
+                                     body.manifest_size);
+    g->snapshot.live = &g->live;
+    rv = settle_live(rp, g, &body, fresh);
+    mem_free(body.runs);
+    slice_unref(&data);
+    return rv;
+}
+
+static int
+settle_tail(struct replay *rp, struct life *life, struct group_log *fresh)
+{
+    struct group *g = life->group;
+
+    for (qr_index at = g->snapshot.index + 1; at <= life->last_index; at++) {
+        const struct entry_loc *loc = group_log_get(&g->entries, at);
+
+        if (loc == NULL) {
+            return missing(rp, g, at);
+        }
+        take_entry(rp->store, g, fresh, at, group_log_term(&g->entries, at),
+                   loc);
+    }
+    g->last_index = life->last_index;
+    return 0;
+}
+
+static int
+settle_header(struct replay *rp, struct life *life)
+{
+    const struct sighting *at = &life->seen[CONTROL_CREATED];
+    struct record r;
+    int rv = record_load(rp->store, at->segment, at->offset, at->size, &r,
+                         &life->group->header);
+
+    return rv == 0 ? 0 : damaged(rp, at, rv);
+}
+
+static void
+settle_controls(struct replay *rp, struct life *life)
+{
+    for (int kind = 0; kind < CONTROL_KINDS; kind++) {
+        const struct sighting *at = &life->seen[kind];
+
+        if (at->segment != NULL) {
+            control_place(rp->store, &life->group->controls[kind], at->segment,
+                          record_span(at->size));
+        }
+    }
+}
+
+/* LIFE's group is one of the store's. */
+static int
+settle(struct replay *rp, struct life *life)
+{
+    struct store *s = rp->store;
+    struct group *g = life->group;
+    struct group_log fresh;
+    int rv;
+
+    group_log_init(&fresh);
+    group_stage_sort(NULL, g);
+    rv = settle_header(rp, life);
+    if (rv == 0) {
+        rv = settle_snapshot(rp, life, &fresh);
+    }
+    if (rv == 0) {
+        rv = settle_tail(rp, life, &fresh);
+    }
+    group_log_deinit(&g->entries, NULL, NULL);
+    g->entries = fresh;
+    mem_free(g->staged);
+    g->staged = NULL;
+    g->staged_count = 0;
+    g->staged_capacity = 0;
+    if (rv != 0) {
+        return rv;
+    }
+    settle_controls(rp, life);
+    if (map_put(&s->groups, g->id, g) != NULL) {
+        UNREACHABLE("settle_all() looked for the id");
+    }
+    life->group = NULL;
+    return 0;
+}
+
+static void
+settle_tombstone(struct replay *rp, const struct life *life)
+{
+    struct store *s = rp->store;
+
+    if (life->until >= segment_oldest(s)) {
+        control_exhume(s, life->group->log, life->until,
+                       life->tombstone.segment,
+                       record_span(life->tombstone.size));
+    }
+}
+
+static int
+settle_all(struct replay *rp)
+{
+    uint64_t *logs = map_keys_sorted(&rp->lives);
+    int rv = 0;
+
+    for (size_t i = 0; i < rp->lives.count && rv == 0; i++) {
+        struct life *life = map_get(&rp->lives, logs[i]);
+
+        if (life->tombstone.segment != NULL) {
+            settle_tombstone(rp, life);
+        } else if (life->seen[CONTROL_CREATED].segment == NULL) {
+            continue; /* deleted so long ago that even that is forgotten */
+        } else if (map_get(&rp->store->groups, life->group->id) != NULL) {
+            rv = error_set(rp->err, QR_ECORRUPT, "group %llu exists twice",
+                           (unsigned long long)life->group->id);
+        } else {
+            rv = settle(rp, life);
+        }
+    }
+    mem_free(logs);
+    return rv;
+}
+
+/* What is not a segment's name is none of the store's business. */
+static bool
+parse_name(const char *name, uint32_t *number)
+{
+    unsigned found = 0;
+    char tail = 0;
+    char again[DISK_NAME_SIZE];
+
+    if (sscanf(name, "segment-%8u.lo%c", &found, &tail) != 2) {
+        return false;
+    }
+    snprintf(again, sizeof(again), "segment-%08u.log", found);
+    *number = found;
+    return strcmp(name, again) == 0;
+}
+
+static void
+list_file(void *arg, const char *name, uint64_t size)
+{
+    struct replay *rp = arg;
+    uint32_t number;
+
+    if (parse_name(name, &number) && number < UINT32_MAX) {
+        (void)segment_new(rp->store, number, size - size % SECTOR_SIZE);
+    }
+}
+
+static int
+check_owner(struct replay *rp, const struct segment *seg,
+            const struct segment_header *h)
+{
+    const struct store_config *config = &rp->store->config;
+    struct uuid theirs;
+    struct uuid ours;
+    char theirs_text[UUID_TEXT_SIZE];
+    char ours_text[UUID_TEXT_SIZE];
+
+    if (h->version > QR_STORE_FORMAT) {
+        return error_set(rp->err, QR_EVERSION,
+                         "%s has format %u, this program knows up to %u: run "
+                         "the version that wrote it, or a newer one",
+                         seg->name, h->version, (unsigned)QR_STORE_FORMAT);
+    }
+    memcpy(theirs.bytes, h->node_uuid, 16);
+    memcpy(ours.bytes, config->node_uuid, 16);
+    if (!uuid_is_equal(&theirs, &ours) || h->shard != config->shard) {
+        uuid_format(&theirs, theirs_text);
+        uuid_format(&ours, ours_text);
+        return error_set(rp->err, QR_ECONFLICT,
+                         "%s belongs to node %s, shard %u, but this is node "
+                         "%s, shard %u: put back the right data directory",
+                         seg->name, theirs_text, h->shard, ours_text,
+                         config->shard);
+    }
+    return 0;
+}
+
+/* A file that nobody needs: of another size than spares have now, or left over
+ * from a creation that was interrupted. */
+static int
+remove_file(struct replay *rp, struct segment *seg)
+{
+    struct store *s = rp->store;
+    char name[DISK_NAME_SIZE];
+    int rv;
+
+    memcpy(name, seg->name, sizeof(name));
+    segment_free(s, seg);
+    rv = s->disk->ops->remove(s->disk, name);
+    return rv == 0 ? 0 : error_set(rp->err, -rv, "%s: cannot be removed", name);
+}
+
+static int
+judge_free(struct replay *rp, struct segment *seg)
+{
+    struct store *s = rp->store;
+    int rv;
+
+    if (seg->header.size != s->config.segment_size) {
+        return remove_file(rp, seg);
+    }
+    /* That it is free may be in the page cache only. */
+    rv = s->disk->ops->sync(seg->file);
+    return rv == 0 ? 0
+                   : error_set(rp->err, -rv, "%s: cannot be synced", seg->name);
+}
+
+static int
+judge_file(struct replay *rp, struct segment *seg)
+{
+    struct store *s = rp->store;
+    struct segment_header h;
+    uint64_t size = seg->header.size;
+    int rv = s->disk->ops->open(s->disk, seg->name, &seg->file);
+
+    if (rv != 0) {
+        return error_set(rp->err, -rv, "%s: cannot be opened", seg->name);
+    }
+    if (size < SECTOR_SIZE) {
+        return remove_file(rp, seg);
+    }
+    rv = s->disk->ops->read(seg->file, 0, seg->sector, SECTOR_SIZE);
+    if (rv != 0) {
+        return error_set(rp->err, -rv, "%s: offset 0: cannot be read",
+                         seg->name);
+    }
+    rv = segment_header_decode(seg->sector, &h);
+    if (rv == -QR_ENOENT) {
+        return judge_free(rp, seg);
+    }
+    if (rv != 0) {
+        return error_set(rp->err, QR_ECORRUPT,
+                         "%s: offset 0: the header is damaged", seg->name);
+    }
+    rv = check_owner(rp, seg, &h);
+    if (rv != 0) {
+        return rv;
+    }
+    s->sequence_next = MAX(s->sequence_next, h.sequence + 1);
+    if (h.use == SEGMENT_UNUSED) {
+        return judge_free(rp, seg);
+    }
+    if (h.size > size || h.size < SEGMENT_HEADER_SIZE + TRAILER_SIZE ||
+        h.sequence == 0) {
+        return error_set(rp->err, QR_ECORRUPT,
+                         "%s: is cut short: %llu of %llu bytes", seg->name,
+                         (unsigned long long)size, (unsigned long long)h.size);
+    }
+    seg->header = h;
+    seg->seed = segment_seed(&h);
+    seg->state = SEGMENT_SEALED;
+    rp->used[rp->used_count++] = seg;
+    return 0;
+}
+
+static int
+by_sequence(const void *a, const void *b)
+{
+    const struct segment *const *x = a;
+    const struct segment *const *y = b;
+
+    if ((*x)->header.sequence == (*y)->header.sequence) {
+        return 0;
+    }
+    return (*x)->header.sequence < (*y)->header.sequence ? -1 : 1;
+}
+
+/* The segment after SEG tells how SEG ended, if none between them is gone. */
+static int
+check_joint(struct replay *rp, const struct segment *seg,
+            const struct segment *next)
+{
+    uint64_t step = next->header.sequence - seg->header.sequence;
+
+    if (step == 0 || next->header.batch_first <= seg->batch_last) {
+        return error_set(rp->err, QR_ECORRUPT,
+                         "%s and %s claim the same place in the log", seg->name,
+                         next->name);
+    }
+    if (step == 1 && (next->header.batch_first != seg->batch_last + 1 ||
+                      next->header.chain != seg->chain_last)) {
+        return error_set(rp->err, QR_ECORRUPT,
+                         "%s: offset %llu: batch %llu is damaged, yet %s "
+                         "goes on after batch %llu",
+                         seg->name, (unsigned long long)seg->end,
+                         (unsigned long long)seg->batch_last + 1, next->name,
+                         (unsigned long long)next->header.batch_first - 1);
+    }
+    return 0;
+}
+
+/* The newest segment has been read: the log goes on from its end. */
+static int
+resume(struct replay *rp, struct segment *seg)
+{
+    struct store *s = rp->store;
+    int rv;
+
+    s->batch_next = seg->batch_last + 1;
+    s->chain = seg->chain_last;
+    rv = s->disk->ops->sync(seg->file);
+    if (rv != 0) {
+        return error_set(rp->err, -rv, "%s: cannot be synced", seg->name);
+    }
+    if (!seg->has_index) {
+        s->active = seg;
+        s->unsealed = seg;
+    }
+    return 0;
+}
+
+static int
+replay_segments(struct replay *rp)
+{
+    for (size_t i = 0; i < rp->used_count; i++) {
+        struct segment *seg = rp->used[i];
+        bool last = i + 1 == rp->used_count;
+        int rv = scan_segment(rp->store, seg, replay_record, rp, rp->err);
+
+        if (rv == 0 && !last) {
+            rv = check_joint(rp, seg, rp->used[i + 1]);
+        }
+        if (rv == 0 && last) {
+            rv = resume(rp, seg);
+        }
+        if (rv != 0) {
+            return rv;
+        }
+        seg->is_opened = true;
+        seg->is_durable = true;
+        if (!last && !seg->has_index) {
+            /* Its index was lost; it stays readable all the same. */
+            log_warning(rp->store->config.log, "store",
+                        "%s: its index was damaged, read its data instead",
+                        seg->name);
+            seg->state = SEGMENT_SEALED;
+            seg->has_index = true;
+            buf_deinit(&seg->index);
+            buf_init(&seg->index);
+        }
+    }
+    rp->store->durable = rp->store->batch_next - 1;
+    return 0;
+}
+
+static int
+judge_files(struct replay *rp)
+{
+    struct store *s = rp->store;
+    int rv = s->disk->ops->list(s->disk, list_file, rp);
+
+    if (rv != 0) {
+        return error_set(rp->err, -rv, "cannot list the files");
+    }
+    rp->used = mem_zalloc(s->segments_capacity + 1, sizeof(*rp->used));
+    for (size_t i = 1; i < s->segments_capacity && rv == 0; i++) {
+        if (s->segments[i] != NULL) {
+            rv = judge_file(rp, s->segments[i]);
+        }
+    }
+    qsort(rp->used, rp->used_count, sizeof(*rp->used), by_sequence);
+    return rv;
+}
+
+int
+recovery_run(struct store *s, struct error *err)
+{
+    struct replay rp = {.store = s, .err = err};
+    size_t pos;
+    uint64_t log;
+    struct life *life;
+    int rv;
+
+    ASSERT(s->groups.count == 0);
+    ASSERT(s->active == NULL);
+    map_init(&rp.lives);
+    rv = judge_files(&rp);
+    if (rv == 0) {
+        rv = replay_segments(&rp);
+    }
+    if (rv == 0) {
+        rv = settle_all(&rp);
+    }
+    map_foreach (&rp.lives, pos, log, life) {
+        life_free(life);
+    }
+    map_deinit(&rp.lives);
+    mem_free(rp.used);
+    return rv;
+}

@@ -1,0 +1,497 @@
+/* The life of a segment file:
+ *
+ *              batches            the next one         nothing live, and
+ *              go there           takes over           all that says so durable
+ *   (created) --> FREE --> ACTIVE --------> SEALED -------------> ERASING
+ *                  ^                                                 |
+ *                  +---------------- header overwritten -------------+
+ *                                   DISCARDING: more of them than needed
+ *
+ * A file is zeroed before its first use, so that the sync of a batch writes no
+ * metadata. A sealed segment gets an index of its records at its end, so that
+ * a start reads that and not the data.
+ *
+ * That a segment became free is written to its header before anything relies
+ * on it: otherwise its dead records could come back to life after a crash,
+ * when what made them dead is gone itself. The newest segment is never erased,
+ * so that sequence numbers go on from it.
+ *
+ * Compaction, moving the last live entries out of a segment that is mostly
+ * dead, belongs into segment_maintain(), beside the rewriting of control
+ * records: it would queue them again as RECORD_STAGED, which recovery already
+ * understands, once a snapshot covers them. */
+#include "store/segment.h"
+
+#include <quorate/version.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/batch.h"
+#include "store/control.h"
+#include "store/store_impl.h"
+
+static uint32_t
+slot_take(struct store *s)
+{
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        if (s->segments[i] == NULL) {
+            return (uint32_t)i;
+        }
+    }
+    return 0;
+}
+
+struct segment *
+segment_new(struct store *s, uint32_t number, uint64_t size)
+{
+    struct segment *seg = mem_zalloc(1, sizeof(*seg));
+    uint32_t slot = slot_take(s);
+    size_t before = s->segments_capacity;
+
+    ASSERT(size % SECTOR_SIZE == 0);
+    if (slot == 0) {
+        ASSERT(before < SEGMENTS_MAX);
+        s->segments_capacity = before == 0 ? 16 : before * 2;
+        s->segments = mem_realloc(s->segments, s->segments_capacity *
+                                                   sizeof(struct segment *));
+        memset(s->segments + before, 0,
+               (s->segments_capacity - before) * sizeof(struct segment *));
+        slot = before == 0 ? 1 : (uint32_t)before;
+    }
+    seg->magic = SEGMENT_MAGIC;
+    seg->store = s;
+    seg->slot = slot;
+    seg->number = number;
+    seg->state = SEGMENT_FREE;
+    seg->header.size = size;
+    list_init(&seg->controls);
+    buf_init(&seg->index);
+    snprintf(seg->name, sizeof(seg->name), "segment-%08u.log", number);
+    s->segments[slot] = seg;
+    if (number >= s->number_next) {
+        s->number_next = number + 1;
+    }
+    return seg;
+}
+
+void
+segment_free(struct store *s, struct segment *seg)
+{
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(s->segments[seg->slot] == seg);
+    if (seg->file != NULL) {
+        s->disk->ops->close(seg->file);
+    }
+    buf_deinit(&seg->index);
+    s->segments[seg->slot] = NULL;
+    seg->magic = 0;
+    mem_free(seg);
+}
+
+struct segment *
+segment_at(const struct store *s, uint32_t slot)
+{
+    struct segment *seg;
+
+    ASSERT(slot > 0);
+    ASSERT(slot < s->segments_capacity);
+    seg = s->segments[slot];
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    return seg;
+}
+
+bool
+segment_has_room(const struct segment *seg, uint64_t gathered, uint64_t span)
+{
+    uint64_t data = sector_round_up(gathered + span);
+    uint64_t index = sector_round_up(seg->index.size + INDEX_ITEM_SIZE_MAX);
+
+    return seg->end + data + index + TRAILER_SIZE <= seg->header.size;
+}
+
+/* The size of a segment that a record of SPAN bytes fits into: usually the
+ * configured one, otherwise one made to measure. */
+static uint64_t
+size_for(const struct store *s, uint64_t span)
+{
+    uint64_t least = SEGMENT_HEADER_SIZE +
+                     sector_round_up(BATCH_HEADER_SIZE + span) + SECTOR_SIZE +
+                     TRAILER_SIZE;
+
+    return MAX(s->config.segment_size, least);
+}
+
+static void
+create_done(struct disk_req *req)
+{
+    struct segment *seg = req->arg;
+    struct store *s = seg->store;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->is_creating);
+    seg->is_creating = false;
+    s->creating--;
+    if (req->result == 0) {
+        seg->file = req->file;
+        batch_write_next(s);
+    } else if (seg->state == SEGMENT_ACTIVE) {
+        store_fail(s, req->result, seg->name);
+    } else {
+        log_warning(s->config.log, "store", "cannot create %s ahead: %s",
+                    seg->name, qr_error_text(req->result));
+        segment_free(s, seg);
+    }
+}
+
+static struct segment *
+create(struct store *s, uint64_t size)
+{
+    struct segment *seg = segment_new(s, s->number_next, size);
+
+    seg->is_creating = true;
+    s->creating++;
+    memset(&seg->req, 0, sizeof(seg->req));
+    seg->req.done = create_done;
+    seg->req.arg = seg;
+    seg->req.name = seg->name;
+    seg->req.size = size;
+    s->disk->ops->create(s->disk, &seg->req);
+    return seg;
+}
+
+/* A free segment of SIZE, one that is ready if there is any, or NULL. */
+static struct segment *
+find_free(const struct store *s, uint64_t size)
+{
+    struct segment *found = NULL;
+
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        struct segment *seg = s->segments[i];
+
+        if (seg == NULL || seg->state != SEGMENT_FREE ||
+            seg->header.size != size) {
+            continue;
+        }
+        if (found == NULL || found->is_creating) {
+            found = seg;
+        }
+    }
+    return found;
+}
+
+static void
+activate(struct store *s, struct segment *seg)
+{
+    ASSERT(seg->state == SEGMENT_FREE);
+    ASSERT(seg->entry_count == 0);
+    seg->state = SEGMENT_ACTIVE;
+    seg->header.version = QR_STORE_FORMAT;
+    seg->header.use = SEGMENT_IN_USE;
+    memcpy(seg->header.node_uuid, s->config.node_uuid, 16);
+    seg->header.shard = s->config.shard;
+    seg->header.chain = s->chain;
+    seg->header.sequence = s->sequence_next++;
+    seg->header.batch_first = s->batch_next;
+    seg->seed = segment_seed(&seg->header);
+    seg->is_opened = false;
+    seg->is_durable = false;
+    seg->has_index = false;
+    seg->end = SEGMENT_HEADER_SIZE;
+    seg->batch_last = s->batch_next - 1;
+    seg->chain_last = s->chain;
+    seg->records = 0;
+    seg->kill_batch = 0;
+    buf_clear(&seg->index);
+    seg->index_before = 0;
+    s->active = seg;
+}
+
+void
+segment_roll(struct store *s, uint64_t span)
+{
+    uint64_t size = size_for(s, span);
+    struct segment *seg = find_free(s, size);
+
+    ASSERT(s->gather == NULL);
+    if (s->active != NULL) {
+        s->active->state = SEGMENT_SEALED;
+    }
+    s->must_maintain = true;
+    if (seg == NULL) {
+        /* The object is ready at once; its batches wait for the file. */
+        seg = create(s, size);
+    }
+    activate(s, seg);
+    ASSERT(segment_has_room(seg, BATCH_HEADER_SIZE, span));
+}
+
+void
+segment_note(struct segment *seg, const struct record *r)
+{
+    ASSERT(seg->state == SEGMENT_ACTIVE);
+    index_item_encode(&seg->index, r, seg->index_before);
+    seg->index_before = r->offset + record_span(r->size);
+    seg->records++;
+}
+
+void
+segment_ensure_spare(struct store *s)
+{
+    if (find_free(s, s->config.segment_size) == NULL && !s->has_failed) {
+        (void)create(s, s->config.segment_size);
+    }
+}
+
+static void
+seal_done(struct disk_req *req)
+{
+    struct segment *seg = req->arg;
+    struct store *s = seg->store;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(s->is_writing);
+    s->is_writing = false;
+    if (req->result != 0) {
+        store_fail(s, req->result, seg->name);
+        return;
+    }
+    s->stats.syncs++;
+    s->stats.bytes_written += seg->iov[0].iov_len + TRAILER_SIZE;
+    seg->has_index = true;
+    buf_deinit(&seg->index);
+    buf_init(&seg->index);
+    s->unsealed = NULL;
+    s->must_maintain = true;
+    batch_write_next(s);
+}
+
+void
+segment_seal(struct store *s, struct segment *seg)
+{
+    struct trailer t = {.sequence = seg->header.sequence,
+                        .batch_last = seg->batch_last,
+                        .chain = seg->chain_last,
+                        .data_end = seg->end,
+                        .index_size = seg->index.size,
+                        .records = seg->records};
+    uint64_t padded = sector_round_up(seg->index.size);
+
+    ASSERT(seg->state == SEGMENT_SEALED);
+    ASSERT(seg->end + padded + TRAILER_SIZE <= seg->header.size);
+    t.index_crc = crc32c(seg->seed, seg->index.data, seg->index.size);
+    memset(buf_extend(&seg->index, (size_t)(padded - t.index_size)), 0,
+           (size_t)(padded - t.index_size));
+    trailer_encode(&t, seg->seed, seg->sector);
+    seg->iov[0].iov_base = seg->index.data;
+    seg->iov[0].iov_len = seg->index.size;
+    seg->iov[1].iov_base = seg->sector;
+    seg->iov[1].iov_len = TRAILER_SIZE;
+    memset(&seg->req, 0, sizeof(seg->req));
+    seg->req.done = seal_done;
+    seg->req.arg = seg;
+    seg->req.file = seg->file;
+    seg->req.offset = seg->header.size - TRAILER_SIZE - padded;
+    seg->req.iov = seg->iov;
+    seg->req.iov_count = 2;
+    seg->req.sync = true;
+    s->is_writing = true;
+    s->disk->ops->write(s->disk, &seg->req);
+}
+
+void
+segment_add_live(struct store *s, struct segment *seg, uint64_t span)
+{
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(span >= RECORD_HEADER_SIZE);
+    seg->entry_bytes += span;
+    seg->entry_count++;
+    s->live_bytes += span;
+}
+
+void
+segment_kill(struct store *s, struct segment *seg, uint64_t span)
+{
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->entry_count > 0);
+    ASSERT(seg->entry_bytes >= span);
+    seg->entry_bytes -= span;
+    seg->entry_count--;
+    ASSERT(s->live_bytes >= span);
+    s->live_bytes -= span;
+    seg->kill_batch = s->batch_next;
+    if (seg->entry_count == 0) {
+        s->must_maintain = true;
+    }
+}
+
+static bool
+is_used(const struct segment *seg)
+{
+    return seg->state == SEGMENT_ACTIVE || seg->state == SEGMENT_SEALED ||
+           seg->state == SEGMENT_ERASING;
+}
+
+uint64_t
+segment_oldest(const struct store *s)
+{
+    uint64_t oldest = UINT64_MAX;
+
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        const struct segment *seg = s->segments[i];
+
+        if (seg != NULL && is_used(seg)) {
+            oldest = MIN(oldest, seg->header.sequence);
+        }
+    }
+    return oldest;
+}
+
+static void
+discard_done(struct disk_req *req)
+{
+    struct segment *seg = req->arg;
+    struct store *s = seg->store;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    s->creating--;
+    if (req->result != 0) {
+        log_warning(s->config.log, "store", "cannot remove %s: %s", seg->name,
+                    qr_error_text(req->result));
+    }
+    segment_free(s, seg);
+}
+
+static void
+discard(struct store *s, struct segment *seg)
+{
+    seg->state = SEGMENT_DISCARDING;
+    s->disk->ops->close(seg->file);
+    seg->file = NULL;
+    s->creating++;
+    memset(&seg->req, 0, sizeof(seg->req));
+    seg->req.done = discard_done;
+    seg->req.arg = seg;
+    seg->req.name = seg->name;
+    s->disk->ops->discard(s->disk, &seg->req);
+}
+
+static size_t
+count_free(const struct store *s)
+{
+    size_t count = 0;
+
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        count +=
+            s->segments[i] != NULL && s->segments[i]->state == SEGMENT_FREE;
+    }
+    return count;
+}
+
+static void
+erase_done(struct disk_req *req)
+{
+    struct segment *seg = req->arg;
+    struct store *s = seg->store;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->state == SEGMENT_ERASING);
+    s->creating--;
+    if (req->result != 0) {
+        store_fail(s, req->result, seg->name);
+        return;
+    }
+    s->stats.syncs++;
+    s->stats.bytes_written += SECTOR_SIZE;
+    seg->state = SEGMENT_FREE;
+    control_trim(s);
+    if (seg->header.size != s->config.segment_size ||
+        count_free(s) > SEGMENT_SPARES_MAX) {
+        discard(s, seg);
+    }
+}
+
+static void
+erase(struct store *s, struct segment *seg)
+{
+    ASSERT(seg->entry_count == 0);
+    ASSERT(list_is_empty(&seg->controls));
+    ASSERT(seg->readers == 0);
+    seg->state = SEGMENT_ERASING;
+    seg->header.use = SEGMENT_UNUSED;
+    segment_header_encode(&seg->header, seg->sector);
+    seg->iov[0].iov_base = seg->sector;
+    seg->iov[0].iov_len = SECTOR_SIZE;
+    s->creating++;
+    memset(&seg->req, 0, sizeof(seg->req));
+    seg->req.done = erase_done;
+    seg->req.arg = seg;
+    seg->req.file = seg->file;
+    seg->req.iov = seg->iov;
+    seg->req.iov_count = 1;
+    seg->req.sync = true;
+    s->disk->ops->write(s->disk, &seg->req);
+}
+
+static uint64_t
+newest_durable(const struct store *s)
+{
+    uint64_t newest = 0;
+
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        const struct segment *seg = s->segments[i];
+
+        if (seg != NULL && is_used(seg) && seg->is_durable) {
+            newest = MAX(newest, seg->header.sequence);
+        }
+    }
+    return newest;
+}
+
+/* Whether SEG holds no entry that anybody may still want. */
+static bool
+is_spent(const struct segment *seg)
+{
+    return seg->state == SEGMENT_SEALED && seg->has_index &&
+           seg->entry_count == 0 && seg->readers == 0;
+}
+
+void
+segment_maintain(struct store *s)
+{
+    struct segment *rewrite = NULL;
+    uint64_t newest;
+
+    if (!s->must_maintain || s->has_failed) {
+        return;
+    }
+    s->must_maintain = false;
+    newest = newest_durable(s);
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        struct segment *seg = s->segments[i];
+
+        if (seg == NULL || !is_spent(seg)) {
+            continue;
+        }
+        if (!list_is_empty(&seg->controls)) {
+            /* More than half of it: moving them would gain too little. */
+            if (seg->control_bytes <= seg->header.size / 2 &&
+                (rewrite == NULL ||
+                 seg->header.sequence < rewrite->header.sequence)) {
+                rewrite = seg;
+            }
+        } else if (seg->kill_batch > s->durable ||
+                   seg->header.sequence >= newest) {
+            s->must_maintain = true; /* look again when more is durable */
+        } else {
+            erase(s, seg);
+        }
+    }
+    if (rewrite != NULL) {
+        control_rewrite(s, rewrite);
+        s->must_maintain = true;
+    }
+}
