@@ -1,0 +1,579 @@
+/* The connection: frames in, states, closing, deadlines and heartbeats.
+ *
+ * Time: `deadline_ms` is that of the state (handshake, draining, closing); the
+ * heartbeat looks at its counters every half interval, so that a connection
+ * that carries anything pays nothing for it. */
+#include "amqp/connection.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "amqp/channel.h"
+#include "amqp/connection_priv.h"
+#include "base/error.h"
+#include "base/mem.h"
+
+enum {
+    REPLY_TEXT_SIZE = AMQP_SHORTSTR_MAX + 1,
+    MS_PER_S = 1000
+};
+
+#define NEVER UINT64_MAX
+
+static const char *
+connection_state_name(const struct amqp_connection *c)
+{
+    switch (c->state) {
+    case AMQP_HEADER:
+    case AMQP_START:
+    case AMQP_AUTHENTICATING:
+    case AMQP_TUNE:
+    case AMQP_OPEN:
+        return "starting";
+    case AMQP_RUNNING:
+        return (c->pauses & AMQP_PAUSE_BLOCKED) != 0 ? "blocked" : "running";
+    case AMQP_DRAINING:
+    case AMQP_CLOSING:
+    case AMQP_CLOSED:
+        break;
+    }
+    return "closing";
+}
+
+void
+amqp_connection_set_state(struct amqp_connection *c, enum amqp_state state)
+{
+    c->state = state;
+    c->bc.state = connection_state_name(c);
+}
+
+static uint64_t
+connection_now(const struct amqp_connection *c)
+{
+    return c->transport.now_ms(c->transport.arg);
+}
+
+void
+amqp_connection_arm(struct amqp_connection *c)
+{
+    uint64_t next = MIN(c->deadline_ms, c->beat.next_ms);
+
+    if (next != c->told_ms && !c->is_lost) {
+        c->told_ms = next;
+        c->transport.deadline(c->transport.arg, next);
+    }
+}
+
+void
+amqp_connection_expect(struct amqp_connection *c, uint64_t ms)
+{
+    c->deadline_ms = ms == NEVER ? NEVER : connection_now(c) + ms;
+    amqp_connection_arm(c);
+}
+
+void
+amqp_connection_want_turn(struct amqp_connection *c)
+{
+    if (!c->is_turn_wanted && !c->is_lost) {
+        c->is_turn_wanted = true;
+        c->transport.want_turn(c->transport.arg);
+    }
+}
+
+static void
+connection_force_close(struct broker_connection *bc, const char *text)
+{
+    struct amqp_connection *c = CONTAINER_OF(bc, struct amqp_connection, bc);
+
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    amqp_connection_fail(c, AMQP_CONNECTION_FORCED, AMQP_NO_METHOD, "%s", text);
+}
+
+static void
+connection_describe(struct amqp_connection *c, const struct amqp_peer *peer)
+{
+    struct broker_connection *bc = &c->bc;
+
+    (void)snprintf(bc->name, sizeof(bc->name), "%s", peer->name);
+    (void)snprintf(bc->peer_host, sizeof(bc->peer_host), "%s", peer->host);
+    bc->peer_port = peer->port;
+    bc->port = peer->own_port;
+    bc->protocol = "AMQP 0-9-1";
+    bc->connected_ms = peer->wall_ms;
+    bc->force_close = connection_force_close;
+    list_init(&bc->link);
+    list_init(&bc->channels);
+}
+
+struct amqp_connection *
+amqp_connection_new(const struct amqp_config *config, struct broker *broker,
+                    const struct amqp_peer *peer,
+                    const struct amqp_transport *transport)
+{
+    struct amqp_connection *c = mem_zalloc(1, sizeof(*c));
+    uint32_t timeout_ms = config->handshake_timeout_ms;
+
+    c->magic = AMQP_CONNECTION_MAGIC;
+    c->config = config;
+    c->broker = broker;
+    c->transport = *transport;
+    c->is_loopback = peer->is_loopback;
+    c->frame_max = AMQP_FRAME_SIZE_INITIAL;
+    c->need = 1;
+    c->deadline_ms = NEVER;
+    c->told_ms = NEVER;
+    c->beat.next_ms = NEVER;
+    connection_describe(c, peer);
+    amqp_connection_set_state(c, AMQP_HEADER);
+    map_init(&c->channels);
+    list_init(&c->telling);
+    buf_init(&c->out.frames);
+    ring_init(&c->out.marks, sizeof(struct amqp_mark));
+    amqp_connection_expect(c, timeout_ms > 0 ? timeout_ms
+                                             : AMQP_HANDSHAKE_TIMEOUT_MS);
+    log_info(config->log, "connection", "accepting AMQP connection %s",
+             c->bc.name);
+    return c;
+}
+
+/* Take every channel out of the broker. They stay in the map: a handler up
+ * the stack may hold one. */
+static void
+connection_release_channels(struct amqp_connection *c)
+{
+    struct amqp_channel *ch = NULL;
+    uint64_t number = 0;
+    size_t pos = 0;
+
+    map_foreach (&c->channels, pos, number, ch) {
+        amqp_channel_release(ch);
+    }
+    ring_clear(&c->out.marks);
+}
+
+static void
+connection_leave_broker(struct amqp_connection *c)
+{
+    broker_call_abandon(&c->call);
+    connection_release_channels(c);
+    if (c->is_registered) {
+        c->is_registered = false;
+        broker_connection_closed(c->broker, &c->bc);
+    }
+}
+
+static void
+connection_log_end(const struct amqp_connection *c)
+{
+    const struct broker_connection *bc = &c->bc;
+
+    if (c->state == AMQP_CLOSED) {
+        log_info(c->config->log, "connection",
+                 "closing AMQP connection (%s, vhost: '%s', user: '%s')",
+                 bc->name, bc->vhost, bc->user);
+    } else {
+        log_warning(c->config->log, "connection",
+                    "closing AMQP connection (%s, vhost: '%s', user: '%s'): "
+                    "client unexpectedly closed TCP connection",
+                    bc->name, bc->vhost, bc->user);
+    }
+}
+
+void
+amqp_connection_lost(struct amqp_connection *c)
+{
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    if (c->is_lost) {
+        return;
+    }
+    c->is_lost = true;
+    connection_log_end(c);
+    connection_leave_broker(c);
+    amqp_connection_set_state(c, AMQP_CLOSED);
+}
+
+void
+amqp_connection_free(struct amqp_connection **connection)
+{
+    struct amqp_connection *c = *connection;
+    struct amqp_channel *ch = NULL;
+    uint64_t number = 0;
+    size_t pos = 0;
+
+    amqp_connection_lost(c);
+    map_foreach (&c->channels, pos, number, ch) {
+        amqp_channel_free(ch);
+    }
+    map_deinit(&c->channels);
+    buf_deinit(&c->out.frames);
+    ring_deinit(&c->out.marks);
+    c->magic = 0;
+    mem_free(c);
+    *connection = NULL;
+}
+
+void
+amqp_connection_end(struct amqp_connection *c, bool flush)
+{
+    if (c->is_lost || c->state == AMQP_CLOSED) {
+        return;
+    }
+    amqp_connection_set_state(c, AMQP_CLOSED);
+    c->deadline_ms = NEVER;
+    c->beat.next_ms = NEVER;
+    amqp_connection_arm(c);
+    connection_leave_broker(c);
+    c->transport.close(c->transport.arg, flush);
+}
+
+/* The name and the text, as RabbitMQ puts them into reply-text. */
+static void
+connection_reply_text(char *out, const char *name, const char *fmt,
+                      va_list args)
+{
+    int used = snprintf(out, REPLY_TEXT_SIZE, "%s - ", name);
+    int more = 0;
+
+    ASSERT(used > 0);
+    more = vsnprintf(out + used, (size_t)(REPLY_TEXT_SIZE - used), fmt, args);
+    if (used + more >= REPLY_TEXT_SIZE) {
+        memcpy(out + REPLY_TEXT_SIZE - 4, "...", 4);
+    }
+}
+
+void
+amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
+                     uint32_t method, const char *fmt, ...)
+{
+    const struct amqp_error *e = amqp_error(code);
+    struct amqp_method m = {.id = AMQP_connection_close};
+    char text[REPLY_TEXT_SIZE];
+    va_list args;
+
+    if (c->is_lost || c->state >= AMQP_CLOSING) {
+        return;
+    }
+    va_start(args, fmt);
+    connection_reply_text(text, e->name, fmt, args);
+    va_end(args);
+    log_error(c->config->log, "connection",
+              "error on AMQP connection (%s, vhost: '%s', user: '%s', state: "
+              "%s): operation %s caused a connection exception: %s",
+              c->bc.name, c->bc.vhost, c->bc.user, c->bc.state,
+              amqp_method_name(method), text);
+    if (c->state == AMQP_HEADER) {
+        amqp_connection_end(c, false);
+        return;
+    }
+    m.connection_close.reply_code = e->code;
+    m.connection_close.reply_text = amqp_text(text);
+    m.connection_close.class_id = amqp_class_of(method);
+    m.connection_close.method_id = amqp_method_of(method);
+    broker_call_abandon(&c->call);
+    connection_release_channels(c);
+    amqp_output_method(c, 0, &m);
+    amqp_connection_set_state(c, AMQP_CLOSING);
+    c->beat.next_ms = NEVER;
+    amqp_connection_pause(c, (enum amqp_pause)c->pauses, false);
+    amqp_connection_expect(c, AMQP_CLOSE_TIMEOUT_MS);
+}
+
+void
+amqp_connection_drained(struct amqp_connection *c)
+{
+    struct amqp_method m = {.id = AMQP_connection_close_ok};
+    struct amqp_channel *ch = NULL;
+    uint64_t number = 0;
+    size_t pos = 0;
+
+    if (c->state != AMQP_DRAINING) {
+        return;
+    }
+    map_foreach (&c->channels, pos, number, ch) {
+        if (!amqp_channel_is_idle(ch)) {
+            return;
+        }
+    }
+    connection_leave_broker(c);
+    amqp_output_method(c, 0, &m);
+    amqp_connection_end(c, true);
+}
+
+bool
+amqp_connection_is_reading(const struct amqp_connection *c)
+{
+    return c->pauses == 0 && !c->is_lost;
+}
+
+void
+amqp_connection_pause(struct amqp_connection *c, enum amqp_pause why, bool on)
+{
+    unsigned before = c->pauses;
+
+    c->pauses = on ? before | why : before & ~(unsigned)why;
+    c->bc.state = connection_state_name(c);
+    if (c->is_lost || (before == 0) == (c->pauses == 0)) {
+        return;
+    }
+    c->transport.read(c->transport.arg, c->pauses == 0);
+}
+
+void
+amqp_connection_blocked_check(struct amqp_connection *c)
+{
+    struct amqp_method m = {.id = AMQP_connection_blocked};
+
+    if (c->alarm_text[0] == '\0' || !c->has_published ||
+        c->state != AMQP_RUNNING || (c->pauses & AMQP_PAUSE_BLOCKED) != 0) {
+        return;
+    }
+    amqp_connection_pause(c, AMQP_PAUSE_BLOCKED, true);
+    if (c->capabilities.connection_blocked) {
+        m.connection_blocked.reason = amqp_text(c->alarm_text);
+        amqp_output_method(c, 0, &m);
+    }
+}
+
+void
+amqp_connection_block(struct amqp_connection *c, const char *reason)
+{
+    struct amqp_method m = {.id = AMQP_connection_unblocked};
+
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    (void)snprintf(c->alarm_text, sizeof(c->alarm_text), "%s",
+                   reason != NULL ? reason : "");
+    if (reason != NULL) {
+        amqp_connection_blocked_check(c);
+    } else if ((c->pauses & AMQP_PAUSE_BLOCKED) != 0) {
+        if (c->capabilities.connection_blocked && c->state == AMQP_RUNNING) {
+            amqp_output_method(c, 0, &m);
+        }
+        amqp_connection_pause(c, AMQP_PAUSE_BLOCKED, false);
+    }
+}
+
+/* A method on channel 0. */
+static void
+connection_method(struct amqp_connection *c, const struct amqp_frame *frame)
+{
+    struct amqp_method m;
+    struct error err = {""};
+    int rv = 0;
+
+    if (frame->type != AMQP_FRAME_METHOD) {
+        amqp_connection_fail(c, AMQP_UNEXPECTED_FRAME, AMQP_NO_METHOD,
+                             "expected a method frame on channel 0, got one "
+                             "of type %u",
+                             frame->type);
+        return;
+    }
+    rv = amqp_method_decode(frame->payload, frame->size, &m, &err);
+    if (rv == 0) {
+        amqp_handshake_method(c, &m);
+    } else if (rv == -QR_EUNSUPPORTED) {
+        amqp_connection_fail(c, AMQP_COMMAND_INVALID, m.id, "%s", err.text);
+    } else {
+        amqp_connection_fail(c, AMQP_SYNTAX_ERROR, AMQP_NO_METHOD, "%s",
+                             err.text);
+    }
+}
+
+static void
+connection_frame(struct amqp_connection *c, const struct amqp_frame *frame,
+                 const struct slice *bytes)
+{
+    switch (frame->type) {
+    case AMQP_FRAME_METHOD:
+    case AMQP_FRAME_HEADER:
+    case AMQP_FRAME_BODY:
+        break;
+    case AMQP_FRAME_HEARTBEAT:
+        return;
+    default:
+        amqp_connection_fail(c, AMQP_FRAME_ERROR, AMQP_NO_METHOD,
+                             "unknown frame type %u on channel %u", frame->type,
+                             frame->channel);
+        return;
+    }
+    if (frame->channel == 0) {
+        connection_method(c, frame);
+    } else if (c->state == AMQP_RUNNING) {
+        amqp_channel_frame(c, frame, bytes);
+    } else if (c->state < AMQP_RUNNING) {
+        amqp_connection_fail(c, AMQP_UNEXPECTED_FRAME, AMQP_NO_METHOD,
+                             "frame on channel %u before connection.open",
+                             frame->channel);
+    }
+}
+
+/* The frame at the start of SIZE bytes at DATA, within BYTES. Returns what was
+ * consumed; 0 for not enough. */
+static size_t
+connection_step(struct amqp_connection *c, const uint8_t *data, size_t size,
+                const struct slice *bytes)
+{
+    struct amqp_frame frame;
+    int64_t taken = 0;
+
+    if (c->state == AMQP_HEADER) {
+        return amqp_handshake_header(c, data, size);
+    }
+    taken = amqp_frame_decode(data, size, c->frame_max, &frame, &c->need);
+    if (taken > 0) {
+        connection_frame(c, &frame, bytes);
+        return (size_t)taken;
+    }
+    if (taken == 0) {
+        return 0;
+    }
+    if (c->state == AMQP_CLOSING) {
+        amqp_connection_end(c, true);
+    } else if (taken == -QR_ETOOBIG) {
+        amqp_connection_fail(c, AMQP_FRAME_ERROR, AMQP_NO_METHOD,
+                             "type %u, channel %u: a frame with %u bytes of "
+                             "payload is larger than the negotiated maximum "
+                             "of %u bytes",
+                             frame.type, frame.channel, frame.size,
+                             c->frame_max);
+    } else {
+        amqp_connection_fail(c, AMQP_FRAME_ERROR, AMQP_NO_METHOD,
+                             "type %u, channel %u, %u bytes of payload: "
+                             "invalid frame end marker",
+                             frame.type, frame.channel, frame.size);
+    }
+    /* Where the next frame begins is not known any more. */
+    c->is_garbled = true;
+    return size;
+}
+
+size_t
+amqp_connection_input(struct amqp_connection *c, const struct slice *bytes)
+{
+    size_t used = 0;
+
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    ASSERT(bytes->size >= c->unread);
+    c->bc.bytes_received += bytes->size - c->unread;
+    while (used < bytes->size && amqp_connection_is_reading(c)) {
+        size_t step = 0;
+
+        if (c->state == AMQP_CLOSED || c->state == AMQP_DRAINING ||
+            c->is_garbled) {
+            used = bytes->size;
+            break;
+        }
+        step =
+            connection_step(c, bytes->data + used, bytes->size - used, bytes);
+        if (step == 0) {
+            break;
+        }
+        used += step;
+        c->need = 1;
+    }
+    c->unread = bytes->size - used;
+    return used;
+}
+
+size_t
+amqp_connection_need(const struct amqp_connection *c)
+{
+    return c->need;
+}
+
+void
+amqp_connection_turn(struct amqp_connection *c)
+{
+    struct list *entry = NULL;
+
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    c->is_turn_wanted = false;
+    if (c->is_lost) {
+        return;
+    }
+    while ((entry = list_pop_front(&c->telling)) != NULL) {
+        amqp_channel_tell(list_entry(entry, struct amqp_channel, telling_link));
+    }
+}
+
+void
+amqp_connection_writable(struct amqp_connection *c, size_t backlog)
+{
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    if (!c->is_lost) {
+        amqp_output_taken(c, backlog);
+    }
+}
+
+/* The heartbeat's half interval is over. */
+static void
+connection_beat(struct amqp_connection *c, uint64_t now_ms)
+{
+    static const uint8_t heartbeat[AMQP_FRAME_OVERHEAD] = {
+        AMQP_FRAME_HEARTBEAT, 0, 0, 0, 0, 0, 0, AMQP_FRAME_END};
+    uint64_t interval_ms = (uint64_t)c->heartbeat_s * MS_PER_S;
+    struct amqp_beat *beat = &c->beat;
+
+    /* One that is not read cannot be heard. */
+    if (c->bc.bytes_received != beat->seen_in || c->pauses != 0) {
+        beat->heard_ms = now_ms;
+    } else if (now_ms - beat->heard_ms >= 2 * interval_ms) {
+        log_error(c->config->log, "connection",
+                  "closing AMQP connection (%s, vhost: '%s', user: '%s'): "
+                  "missed heartbeats from client, timeout: %us",
+                  c->bc.name, c->bc.vhost, c->bc.user,
+                  (unsigned)c->heartbeat_s);
+        amqp_connection_end(c, false);
+        return;
+    }
+    if (c->bc.bytes_sent == beat->seen_out) {
+        amqp_output_bytes(c, heartbeat, sizeof(heartbeat));
+    }
+    beat->seen_in = c->bc.bytes_received;
+    beat->seen_out = c->bc.bytes_sent;
+    beat->next_ms = now_ms + interval_ms / 2;
+}
+
+void
+amqp_connection_beat_start(struct amqp_connection *c)
+{
+    uint64_t now_ms = connection_now(c);
+
+    if (c->heartbeat_s > 0) {
+        c->beat = (struct amqp_beat){
+            .seen_in = c->bc.bytes_received,
+            .seen_out = c->bc.bytes_sent,
+            .heard_ms = now_ms,
+            .next_ms = now_ms + (uint64_t)c->heartbeat_s * MS_PER_S / 2};
+        amqp_connection_arm(c);
+    }
+}
+
+static void
+connection_expired(struct amqp_connection *c)
+{
+    c->deadline_ms = NEVER;
+    if (c->state < AMQP_RUNNING) {
+        log_error(c->config->log, "connection",
+                  "closing AMQP connection (%s): handshake timeout in state "
+                  "%s",
+                  c->bc.name, c->bc.state);
+    }
+    amqp_connection_end(c, c->state == AMQP_DRAINING);
+}
+
+void
+amqp_connection_tick(struct amqp_connection *c, uint64_t now_ms)
+{
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    c->told_ms = NEVER; /* the timer has run */
+    if (c->is_lost || c->state == AMQP_CLOSED) {
+        return;
+    }
+    if (now_ms >= c->deadline_ms) {
+        connection_expired(c);
+    } else if (now_ms >= c->beat.next_ms) {
+        connection_beat(c, now_ms);
+    }
+    amqp_connection_arm(c);
+}
