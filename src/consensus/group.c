@@ -187,7 +187,7 @@ qr_group_open(struct qr_host *host, const struct qr_group_config *config,
         rv = replica_start(g, err);
     }
     if (rv != 0) {
-        group_free(g);
+        host_group_free(g);
         return rv;
     }
     (void)map_put(&host->groups, g->id, g);
@@ -224,7 +224,7 @@ qr_host_foreach_stored(struct qr_host *host,
 /* ---- closing ---- */
 
 void
-group_free(struct qr_group *g)
+host_group_free(struct qr_group *g)
 {
     OBJ_CHECK(g, GROUP_MAGIC);
     replica_stop(g);
@@ -240,7 +240,7 @@ group_free(struct qr_group *g)
 }
 
 void
-group_destroy(struct qr_group *g)
+host_group_destroy(struct qr_group *g)
 {
     struct qr_host *host = g->host;
     const struct qr_machine_ops *ops = g->ops;
@@ -251,7 +251,7 @@ group_destroy(struct qr_group *g)
     (void)map_remove(&host->groups, g->id);
     install_free(g); /* drops what it staged, while the group exists */
     (void)store_group_delete(host->store, g->id);
-    group_free(g);
+    host_group_free(g);
     if (ops->gone != NULL) {
         ops->gone(machine);
     }

@@ -461,7 +461,7 @@ static void
 attend(struct qr_group *g)
 {
     if (g->is_leaving) {
-        group_destroy(g);
+        host_group_destroy(g);
         return;
     }
     if (g->is_failed) {
@@ -607,7 +607,7 @@ free_groups(struct qr_host *host)
     struct qr_group *g;
 
     map_foreach (&host->groups, pos, key, g) {
-        group_free(g);
+        host_group_free(g);
     }
     map_deinit(&host->groups);
 }

@@ -311,9 +311,9 @@ void replica_stand(struct qr_group *g);
 /* group.c */
 
 /* Free GROUP's memory; its log stays. */
-void group_free(struct qr_group *g);
+void host_group_free(struct qr_group *g);
 /* Destroy GROUP: forget its log, tell its machine. */
-void group_destroy(struct qr_group *g);
+void host_group_destroy(struct qr_group *g);
 
 /* snapshot.c */
 

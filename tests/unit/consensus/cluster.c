@@ -1,0 +1,637 @@
+#include "cluster.h"
+
+#include <inttypes.h>
+#include <quorate/error.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/slice.h"
+#include "lib/harness.h"
+
+enum {
+    COMMAND_HEADER = 13, /* u64 id, u8 settle, u32 size */
+    DISK_CAPACITY = 1 << 30,
+    SEGMENT_SIZE = 1 << 20
+};
+
+static uint64_t
+mix(uint64_t h, uint64_t v)
+{
+    h ^= v + UINT64_C(0x9e3779b97f4a7c15) + (h << 6) + (h >> 2);
+    h *= UINT64_C(0xff51afd7ed558ccd);
+    return h ^ (h >> 32);
+}
+
+/* ---- the machine ---- */
+
+static void
+oracle_grow(struct oracle *o, uint64_t index)
+{
+    if (index >= o->capacity) {
+        size_t capacity = MAX(o->capacity * 2, index + 1024);
+
+        o->hashes = mem_realloc(o->hashes, capacity * sizeof o->hashes[0]);
+        o->bodies = mem_realloc(o->bodies, capacity * sizeof o->bodies[0]);
+        o->capacity = capacity;
+    }
+}
+
+static void
+oracle_see(struct machine *m, uint64_t body)
+{
+    struct oracle *o = m->oracle;
+
+    oracle_grow(o, m->index);
+    if (m->index > o->count) {
+        cr_assert_eq(m->index, o->count + 1, "a hole before %" PRIu64,
+                     m->index);
+        o->count = m->index;
+        o->hashes[m->index] = m->hash;
+        o->bodies[m->index] = body;
+    }
+    cr_assert_eq(o->hashes[m->index], m->hash,
+                 "group %" PRIu64 " differs at %" PRIu64 " on node %u",
+                 m->group, m->index, m->node);
+}
+
+static void
+machine_apply(void *machine, const struct qr_entry *e)
+{
+    struct machine *m = machine;
+    uint64_t body = 0;
+    struct cursor c;
+
+    cr_assert_eq(e->index, m->index + 1);
+    m->index = e->index;
+    m->hash = mix(mix(m->hash, e->index), e->term);
+    if (e->body != NULL) {
+        cr_assert_geq(e->time_ms, m->time_ms, "time went back");
+        m->time_ms = e->time_ms;
+        body = crc32c(0, e->body->data, e->body->size) + 1;
+        ranges_add(&m->live, e->index, e->index);
+        cursor_init(&c, e->body->data, e->body->size);
+        while (cursor_left(&c) > 0) {
+            uint64_t id = cursor_u64le(&c);
+            uint8_t settle = cursor_u8(&c);
+            uint32_t size = cursor_u32le(&c);
+
+            (void)cursor_bytes(&c, size);
+            cr_assert(!c.bad);
+            m->hash = mix(m->hash, id);
+            if (settle != 0 && m->live.count > 0) {
+                uint64_t first = m->live.items[0].first;
+
+                ranges_remove(&m->live, first, first);
+            }
+            if (e->is_leading) {
+                m->oracle->acknowledged++;
+            }
+        }
+        m->hash = mix(mix(m->hash, body), e->time_ms);
+    }
+    oracle_see(m, body);
+}
+
+static void
+machine_snapshot(void *machine, struct buf *manifest, struct ranges *live)
+{
+    const struct machine *m = machine;
+
+    buf_put_u64le(manifest, m->hash);
+    buf_put_u64le(manifest, m->time_ms);
+    buf_put_u64le(manifest, m->live.count);
+    for (size_t i = 0; i < m->live.count; i++) {
+        buf_put_u64le(manifest, m->live.items[i].first);
+        buf_put_u64le(manifest, m->live.items[i].last);
+        ranges_add(live, m->live.items[i].first, m->live.items[i].last);
+    }
+}
+
+static int
+machine_restore(void *machine, qr_index index, const void *manifest,
+                size_t size)
+{
+    struct machine *m = machine;
+    struct cursor c;
+    uint64_t count;
+
+    if (m->refuses_restore) {
+        return -QR_EFORMAT;
+    }
+    cursor_init(&c, manifest, size);
+    m->index = index;
+    m->hash = cursor_u64le(&c);
+    m->time_ms = cursor_u64le(&c);
+    count = cursor_u64le(&c);
+    ranges_clear(&m->live);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t first = cursor_u64le(&c);
+
+        ranges_add(&m->live, first, cursor_u64le(&c));
+    }
+    cr_assert(!c.bad);
+    cr_assert_eq(cursor_left(&c), 0);
+    m->restores++;
+    cr_assert_leq(index, m->oracle->count);
+    cr_assert_eq(m->oracle->hashes[index], m->hash,
+                 "a snapshot at %" PRIu64 " is not what was applied", index);
+    return 0;
+}
+
+static void
+machine_standing(void *machine, const struct qr_standing *s)
+{
+    struct machine *m = machine;
+    const struct node *before;
+
+    m->standing = *s;
+    m->standings++;
+    if (s->is_leader) {
+        before =
+            map_put(&m->oracle->leaders, s->term, &m->cluster->nodes[m->node]);
+        cr_assert(before == NULL || before->id == m->node,
+                  "nodes %u and %u lead group %" PRIu64 " in term %" PRIu64,
+                  before == NULL ? 0 : before->id, m->node, m->group, s->term);
+    }
+}
+
+static void
+machine_members(void *machine)
+{
+    struct machine *m = machine;
+
+    m->members_changes++;
+}
+
+static void
+machine_free(struct machine *m)
+{
+    ranges_deinit(&m->live);
+    mem_free(m);
+}
+
+static void
+machine_gone(void *machine)
+{
+    struct machine *m = machine;
+    struct node *n = &m->cluster->nodes[m->node];
+
+    n->gone++;
+    (void)map_remove(&n->machines, m->group);
+    machine_free(m);
+}
+
+static const struct qr_machine_ops machine_ops = {
+    .apply = machine_apply,
+    .snapshot = machine_snapshot,
+    .restore = machine_restore,
+    .standing = machine_standing,
+    .members = machine_members,
+    .gone = machine_gone,
+};
+
+/* ---- nodes ---- */
+
+struct node *
+cluster_node(struct cluster *c, qr_node_id id)
+{
+    ASSERT(id >= 1 && id <= c->nodes_count);
+    return &c->nodes[id];
+}
+
+bool
+cluster_is_up(const struct cluster *c, qr_node_id id)
+{
+    return c->nodes[id].host != NULL;
+}
+
+qr_replica_id
+cluster_replica(qr_node_id node)
+{
+    return qr_replica(node, 1);
+}
+
+struct oracle *
+cluster_oracle(struct cluster *c, qr_group_id group)
+{
+    struct oracle *o = map_get(&c->oracles, group);
+
+    if (o == NULL) {
+        o = mem_zalloc(1, sizeof *o);
+        o->id = group;
+        map_init(&o->leaders);
+        oracle_grow(o, 0);
+        o->hashes[0] = 0;
+        (void)map_put(&c->oracles, group, o);
+    }
+    return o;
+}
+
+static struct machine *
+machine_new(struct node *n, qr_group_id group)
+{
+    struct machine *m = mem_zalloc(1, sizeof *m);
+
+    m->cluster = n->cluster;
+    m->oracle = cluster_oracle(n->cluster, group);
+    m->node = n->id;
+    m->group = group;
+    ranges_init(&m->live);
+    cr_assert_null(map_put(&n->machines, group, m));
+    return m;
+}
+
+static void
+complete_disk(void *arg)
+{
+    struct node *n = arg;
+
+    (void)disk_sim_complete_one(n->disk);
+}
+
+static void
+on_disk(void *arg)
+{
+    struct node *n = arg;
+    struct sim *sim = n->cluster->sim;
+    uint64_t delay = 1 + rng_below(sim_rng(sim), n->disk_delay_us);
+
+    if (sim_is_up(sim, n->id)) {
+        sim_call(sim, sim_env(sim, n->id, 0), delay, complete_disk, n);
+    }
+}
+
+static void
+on_durable(void *arg, uint64_t batch)
+{
+    struct node *n = arg;
+
+    if (n->host != NULL) {
+        qr_host_durable(n->host, batch);
+    }
+}
+
+static void
+on_failure(void *arg, const char *text)
+{
+    (void)arg;
+    cr_assert_fail("the store failed: %s", text);
+}
+
+static enum qr_unknown
+on_unknown(void *arg, qr_group_id group, qr_node_id from)
+{
+    struct node *n = arg;
+
+    (void)from;
+    return map_get(&n->cluster->deleted, group) != NULL ? QR_UNKNOWN_DELETED
+                                                        : QR_UNKNOWN_WAIT;
+}
+
+static void
+on_deleted(void *arg, qr_group_id group)
+{
+    struct node *n = arg;
+
+    n->deleted++;
+    if (qr_host_group(n->host, group) != NULL) {
+        qr_group_delete(qr_host_group(n->host, group));
+    }
+}
+
+static void
+on_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
+{
+    struct node *n = arg;
+    struct qr_group_config config = {
+        .id = id,
+        .self = self,
+        .ops = &machine_ops,
+        .is_volatile = is_volatile,
+    };
+    struct qr_group *g;
+    struct error err;
+    struct machine *m = machine_new(n, id);
+
+    config.machine = m;
+    m->self = self;
+    cr_assert_eq(qr_group_open(n->host, &config, &g, &err), 0, "%s", err.text);
+}
+
+static const struct logger *
+test_logger(void)
+{
+    return NULL;
+}
+
+static void
+open_store(struct node *n)
+{
+    struct store_config config = {
+        .disk = disk_sim_disk(n->disk),
+        .segment_size = n->cluster->segment_size,
+        .cache_size = 4 << 20,
+        .on_durable = on_durable,
+        .on_failure = on_failure,
+        .arg = n,
+    };
+    struct error err;
+
+    config.node_uuid[0] = (uint8_t)n->id;
+    error_clear(&err);
+    cr_assert_eq(store_open(&config, &n->store, &err), 0, "%s", err.text);
+}
+
+void
+cluster_start(struct cluster *c, qr_node_id id)
+{
+    struct node *n = cluster_node(c, id);
+    struct qr_host_config config = {
+        .heartbeat_ms = c->heartbeat_ms,
+        .election_timeout_ms = c->election_timeout_ms,
+        .snapshot_log_bytes = c->snapshot_log_bytes,
+        .snapshot_log_entries = c->snapshot_log_entries,
+        .unknown = on_unknown,
+        .deleted = on_deleted,
+        .arg = n,
+    };
+
+    cr_assert_null(n->host);
+    sim_start(c->sim, id, 1, test_logger());
+    open_store(n);
+    config.env = sim_env(c->sim, id, 0);
+    config.store = n->store;
+    n->host = qr_host_new(&config);
+    qr_host_foreach_stored(n->host, on_stored, n);
+}
+
+void
+cluster_crash(struct cluster *c, qr_node_id id, bool is_power)
+{
+    struct node *n = cluster_node(c, id);
+    size_t pos;
+    uint64_t key;
+    struct machine *m;
+
+    cr_assert_not_null(n->host);
+    sim_stop(c->sim, id);
+    if (is_power) {
+        disk_sim_crash(n->disk, (uint32_t)rng_below(sim_rng(c->sim), 1000001));
+    } else {
+        disk_sim_kill(n->disk);
+    }
+    qr_host_free(&n->host);
+    store_close(&n->store);
+    map_foreach (&n->machines, pos, key, m) {
+        machine_free(m);
+    }
+    map_deinit(&n->machines);
+    map_init(&n->machines);
+}
+
+struct cluster *
+cluster_new(uint64_t seed, unsigned nodes)
+{
+    struct cluster *c = mem_zalloc(1, sizeof *c);
+
+    ASSERT(nodes <= CLUSTER_NODES_MAX);
+    c->sim = sim_new(seed);
+    c->nodes_count = nodes;
+    c->segment_size = SEGMENT_SIZE;
+    c->heartbeat_ms = 100;
+    c->election_timeout_ms = 1000;
+    map_init(&c->oracles);
+    map_init(&c->deleted);
+    for (qr_node_id id = 1; id <= nodes; id++) {
+        struct node *n = &c->nodes[id];
+
+        n->cluster = c;
+        n->id = id;
+        n->disk_delay_us = 500;
+        n->disk = disk_sim_new(sim_rng(c->sim), DISK_CAPACITY);
+        disk_sim_set_notify(n->disk, on_disk, n);
+        map_init(&n->machines);
+        cluster_start(c, id);
+    }
+    return c;
+}
+
+static void
+free_oracles(struct cluster *c)
+{
+    size_t pos;
+    uint64_t key;
+    struct oracle *o;
+
+    map_foreach (&c->oracles, pos, key, o) {
+        map_deinit(&o->leaders);
+        mem_free(o->hashes);
+        mem_free(o->bodies);
+        mem_free(o);
+    }
+    map_deinit(&c->oracles);
+    map_deinit(&c->deleted);
+}
+
+void
+cluster_free(struct cluster **cp)
+{
+    struct cluster *c = *cp;
+
+    for (qr_node_id id = 1; id <= c->nodes_count; id++) {
+        if (cluster_is_up(c, id)) {
+            cluster_crash(c, id, false);
+        }
+        map_deinit(&c->nodes[id].machines);
+        disk_sim_free(&c->nodes[id].disk);
+    }
+    sim_free(&c->sim);
+    free_oracles(c);
+    mem_free(c);
+    *cp = NULL;
+}
+
+/* ---- groups ---- */
+
+void
+cluster_open_on(struct cluster *c, qr_group_id group, qr_node_id node,
+                unsigned voters, bool stand, bool is_volatile)
+{
+    struct node *n = cluster_node(c, node);
+    struct qr_member members[CLUSTER_NODES_MAX];
+    struct qr_group_config config = {
+        .id = group,
+        .self = cluster_replica(node),
+        .members = members,
+        .members_count = voters,
+        .stand = stand,
+        .is_volatile = is_volatile,
+        .ops = &machine_ops,
+    };
+    struct machine *m = machine_new(n, group);
+    struct qr_group *g;
+    struct error err;
+
+    for (unsigned i = 0; i < voters; i++) {
+        members[i].id = cluster_replica(i + 1);
+        members[i].role = QR_ROLE_VOTER;
+    }
+    config.machine = m;
+    m->self = config.self;
+    cr_assert_eq(qr_group_open(n->host, &config, &g, &err), 0, "%s", err.text);
+}
+
+void
+cluster_open(struct cluster *c, qr_group_id group, unsigned voters,
+             bool is_volatile)
+{
+    for (qr_node_id id = 1; id <= voters; id++) {
+        cluster_open_on(c, group, id, voters, id == 1, is_volatile);
+    }
+}
+
+void
+cluster_join(struct cluster *c, qr_group_id group, qr_node_id node)
+{
+    cluster_open_on(c, group, node, 0, false, false);
+}
+
+struct qr_group *
+cluster_group(struct cluster *c, qr_node_id node, qr_group_id group)
+{
+    struct node *n = cluster_node(c, node);
+
+    return n->host == NULL ? NULL : qr_host_group(n->host, group);
+}
+
+struct machine *
+cluster_machine(struct cluster *c, qr_node_id node, qr_group_id group)
+{
+    return map_get(&cluster_node(c, node)->machines, group);
+}
+
+void
+cluster_run(struct cluster *c, uint64_t ms)
+{
+    sim_run(c->sim, sim_now_us(c->sim) + ms * 1000);
+}
+
+qr_node_id
+cluster_leader(struct cluster *c, qr_group_id group)
+{
+    qr_node_id best = 0;
+    qr_term term = 0;
+
+    for (qr_node_id id = 1; id <= c->nodes_count; id++) {
+        struct qr_group *g = cluster_group(c, id, group);
+        struct qr_group_status s;
+
+        if (g == NULL) {
+            continue;
+        }
+        qr_group_status(g, &s);
+        if (s.is_leader && s.term > term) {
+            term = s.term;
+            best = id;
+        }
+    }
+    return best;
+}
+
+qr_node_id
+cluster_wait_leader(struct cluster *c, qr_group_id group, uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms; i++) {
+        qr_node_id leader = cluster_leader(c, group);
+
+        if (leader != 0) {
+            return leader;
+        }
+        cluster_run(c, 1);
+    }
+    return cluster_leader(c, group);
+}
+
+bool
+cluster_propose(struct cluster *c, qr_group_id group, size_t size, bool settle)
+{
+    qr_node_id leader = cluster_leader(c, group);
+    struct buf b;
+    struct slice s = slice_empty();
+    uint8_t *at;
+    int rv;
+
+    if (leader == 0) {
+        return false;
+    }
+    buf_init(&b);
+    buf_put_u64le(&b, ++c->next_id);
+    buf_put_u8(&b, settle ? 1 : 0);
+    buf_put_u32le(&b, (uint32_t)size);
+    at = buf_extend(&b, size);
+    memset(at, (int)(c->next_id & 255), size);
+    s.data = b.data;
+    s.size = b.size;
+    rv = qr_group_propose(cluster_group(c, leader, group), &s, 1);
+    buf_deinit(&b);
+    if (rv == 0) {
+        cluster_oracle(c, group)->proposed++;
+    }
+    return rv == 0;
+}
+
+static bool
+is_converged(struct cluster *c, qr_group_id group)
+{
+    qr_node_id leader = cluster_leader(c, group);
+    struct qr_group_status s;
+
+    if (leader == 0) {
+        return false;
+    }
+    qr_group_status(cluster_group(c, leader, group), &s);
+    if (s.applied != s.last) {
+        return false;
+    }
+    for (size_t i = 0; i < s.members_count; i++) {
+        qr_node_id node = qr_replica_node(s.members[i].member.id);
+        struct machine *m = cluster_machine(c, node, group);
+
+        if (cluster_is_up(c, node) && (m == NULL || m->index != s.applied)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+cluster_converges(struct cluster *c, qr_group_id group, uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms && !is_converged(c, group); i += 10) {
+        cluster_run(c, 10);
+    }
+    return is_converged(c, group);
+}
+
+void
+cluster_check_bodies(struct cluster *c, qr_node_id node, qr_group_id group)
+{
+    struct machine *m = cluster_machine(c, node, group);
+    struct qr_group *g = cluster_group(c, node, group);
+
+    for (size_t i = 0; i < m->live.count; i++) {
+        for (uint64_t at = m->live.items[i].first; at <= m->live.items[i].last;
+             at++) {
+            struct slice body;
+
+            cr_assert_eq(qr_group_read(g, at, &body), 0,
+                         "node %u cannot read live entry %" PRIu64, node, at);
+            cr_assert_eq(crc32c(0, body.data, body.size) + UINT64_C(1),
+                         m->oracle->bodies[at]);
+            slice_unref(&body);
+        }
+    }
+}

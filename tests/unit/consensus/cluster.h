@@ -1,0 +1,132 @@
+/* A cluster of hosts in one process and in virtual time, each on its own store
+ * on a simulated disk, and an oracle that knows what may never happen:
+ * machines that differ at the same index, two leaders of one term, a committed
+ * entry that changes, a live body that cannot be read.
+ *
+ * The machine of every group counts and hashes what it applies; entries stay
+ * live until a later command settles the oldest. */
+#ifndef TESTS_CONSENSUS_CLUSTER_H
+#define TESTS_CONSENSUS_CLUSTER_H
+
+#include <quorate/host.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/ranges.h"
+#include "base/rng.h"
+#include "sim/sim_env.h"
+#include "store/disk_sim.h"
+#include "store/store.h"
+
+enum {
+    CLUSTER_NODES_MAX = 7
+};
+
+struct cluster;
+
+/* What is known of a group for certain. */
+struct oracle {
+    qr_group_id id;
+    uint64_t *hashes; /* of the machine after each index */
+    uint64_t *bodies; /* hash of the commands at each index */
+    size_t count;     /* indexes known: 1..count */
+    size_t capacity;
+    struct map leaders;    /* term -> node */
+    uint64_t acknowledged; /* commands applied while leading */
+    uint64_t proposed;     /* accepted by a leader */
+};
+
+/* One replica's machine. */
+struct machine {
+    struct cluster *cluster;
+    struct oracle *oracle;
+    qr_node_id node;
+    qr_group_id group;
+    qr_replica_id self;
+    uint64_t index;
+    uint64_t hash;
+    uint64_t time_ms;
+    struct ranges live;
+    struct qr_standing standing;
+    unsigned standings;
+    unsigned members_changes;
+    uint64_t restores;
+    bool refuses_restore; /* as a machine of an older version would */
+};
+
+struct node {
+    struct cluster *cluster;
+    qr_node_id id;
+    uint32_t incarnation;
+    struct disk_sim *disk;
+    struct store *store;
+    struct qr_host *host;
+    struct map machines; /* group -> struct machine */
+    uint64_t deleted;    /* config->deleted was called */
+    uint64_t gone;       /* machines that went */
+    uint64_t disk_delay_us;
+};
+
+struct cluster {
+    struct sim *sim;
+    struct node nodes[CLUSTER_NODES_MAX + 1];
+    unsigned nodes_count;
+    struct map oracles;
+    struct map deleted; /* group -> any */
+    uint64_t next_id;
+    uint32_t heartbeat_ms;
+    uint32_t election_timeout_ms;
+    uint64_t snapshot_log_bytes;
+    uint64_t snapshot_log_entries;
+    uint64_t segment_size;
+};
+
+/* NODES nodes that are up, with hosts and without groups. */
+struct cluster *cluster_new(uint64_t seed, unsigned nodes);
+void cluster_free(struct cluster **c);
+struct node *cluster_node(struct cluster *c, qr_node_id id);
+
+/* Start a node that is down; its stored groups are opened. */
+void cluster_start(struct cluster *c, qr_node_id id);
+/* A power cut, or (not IS_POWER) a killed process. */
+void cluster_crash(struct cluster *c, qr_node_id id, bool is_power);
+bool cluster_is_up(const struct cluster *c, qr_node_id id);
+
+/* The replica id of NODE's first incarnation. */
+qr_replica_id cluster_replica(qr_node_id node);
+/* Open GROUP on nodes 1 to VOTERS, which are its first members. */
+void cluster_open(struct cluster *c, qr_group_id group, unsigned voters,
+                  bool is_volatile);
+/* Open GROUP on NODE as a replica that waits to be added. */
+void cluster_join(struct cluster *c, qr_group_id group, qr_node_id node);
+/* The same for one node only, with the first VOTERS nodes as members. */
+void cluster_open_on(struct cluster *c, qr_group_id group, qr_node_id node,
+                     unsigned voters, bool stand, bool is_volatile);
+struct qr_group *cluster_group(struct cluster *c, qr_node_id node,
+                               qr_group_id group);
+struct machine *cluster_machine(struct cluster *c, qr_node_id node,
+                                qr_group_id group);
+struct oracle *cluster_oracle(struct cluster *c, qr_group_id group);
+
+/* Let MS milliseconds pass. */
+void cluster_run(struct cluster *c, uint64_t ms);
+/* The node whose replica serves GROUP (the newest term's), or 0. */
+qr_node_id cluster_leader(struct cluster *c, qr_group_id group);
+/* Run until GROUP has a serving leader, at most MS. Returns it, or 0. */
+qr_node_id cluster_wait_leader(struct cluster *c, qr_group_id group,
+                               uint64_t ms);
+/* Propose a command of SIZE bytes to the leader; SETTLE: it settles the
+ * oldest live entry. False when there is no leader, or it is busy. */
+bool cluster_propose(struct cluster *c, qr_group_id group, size_t size,
+                     bool settle);
+/* Run until every open replica of GROUP that is up has applied what the
+ * leader has, at most MS; false if they have not. */
+bool cluster_converges(struct cluster *c, qr_group_id group, uint64_t ms);
+/* Read every live entry of GROUP on NODE and compare it with the oracle. */
+void cluster_check_bodies(struct cluster *c, qr_node_id node,
+                          qr_group_id group);
+
+#endif
