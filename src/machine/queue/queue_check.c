@@ -47,49 +47,53 @@ queue_check_returned(const struct queue_ready *r)
 {
     ASSERT(r->returned_count <= r->returned_capacity);
     for (size_t i = 0; i < r->returned_count; i++) {
+        const struct queue_item *parent = &r->returned[(MAX(i, 1) - 1) / 2];
+
         ASSERT(r->returned[i].count > 0);
-        if (i > 0) {
-            ASSERT(queue_message_is_before(&r->returned[(i - 1) / 2].message,
-                                           &r->returned[i].message));
-        }
+        ASSERT(i == 0 || queue_message_is_before(&parent->message,
+                                                 &r->returned[i].message));
     }
+}
+
+/* What C holds, counted into N. */
+static void
+queue_check_held(const struct queue_consumer *c, struct queue_census *n)
+{
+    uint64_t last = 0;
+    uint64_t count = 0;
+
+    for (size_t slot = 0; slot < c->held.count; slot++) {
+        const struct queue_held *h = ring_at(&c->held, slot);
+        bool is_hole = queue_consumer_held(c, slot) == NULL;
+
+        ASSERT(h->delivery > last);
+        ASSERT(h->delivery < c->delivery_next);
+        ASSERT_IMPLIES(is_hole, slot > 0); /* those in front are eaten */
+        last = h->delivery;
+        count += is_hole ? 0 : 1;
+        n->held_bytes += is_hole ? 0 : h->item.message.size;
+    }
+    ASSERT(count == c->held_count);
+    ASSERT(count <= QUEUE_CREDIT_MAX);
+    n->held += count;
 }
 
 static void
 queue_check_consumer(const struct queue_machine *m,
                      const struct queue_consumer *c, struct queue_census *n)
 {
-    uint64_t last = 0;
-    uint64_t count = 0;
+    bool is_attached = c->state == QUEUE_CONSUMER_ATTACHED;
+    bool is_exclusive = is_attached && (c->flags & QUEUE_ATTACH_EXCLUSIVE) != 0;
 
     OBJ_CHECK(c, QUEUE_CONSUMER_MAGIC);
-    for (size_t slot = 0; slot < c->held.count; slot++) {
-        const struct queue_held *h = ring_at(&c->held, slot);
-
-        ASSERT(h->delivery > last);
-        ASSERT(h->delivery < c->delivery_next);
-        last = h->delivery;
-        if (h->item.message.index != 0) {
-            count++;
-            n->held_bytes += h->item.message.size;
-        } else {
-            ASSERT(slot > 0); /* holes in front are eaten */
-        }
-    }
-    ASSERT(count == c->held_count);
-    ASSERT(count <= QUEUE_CREDIT_MAX);
+    queue_check_held(c, n);
     ASSERT(queue_consumer_is_hungry(c) == list_is_linked(&c->turn));
-    ASSERT_IMPLIES(c->state == QUEUE_CONSUMER_CANCELLED, count > 0);
-    n->held += count;
+    ASSERT_IMPLIES(c->state == QUEUE_CONSUMER_CANCELLED, c->held_count > 0);
+    ASSERT_IMPLIES(is_exclusive, m->exclusive == c);
     n->consumers++;
     n->hungry += queue_consumer_is_hungry(c) ? 1 : 0;
-    if (c->state == QUEUE_CONSUMER_ATTACHED) {
-        n->attached++;
-        if ((c->flags & QUEUE_ATTACH_EXCLUSIVE) != 0) {
-            ASSERT(m->exclusive == c);
-            n->exclusive++;
-        }
-    }
+    n->attached += is_attached ? 1 : 0;
+    n->exclusive += is_exclusive ? 1 : 0;
 }
 
 static void
@@ -123,6 +127,21 @@ queue_message_compare(const void *a, const void *b)
     return queue_message_is_before(a, b) ? -1 : queue_message_is_before(b, a);
 }
 
+/* Copy what C holds to OUT; returns where it ends. */
+static struct queue_message *
+queue_check_collect_held(const struct queue_consumer *c,
+                         struct queue_message *out)
+{
+    for (size_t slot = 0; slot < c->held.count; slot++) {
+        const struct queue_held *h = queue_consumer_held(c, slot);
+
+        if (h != NULL) {
+            *out++ = h->item.message;
+        }
+    }
+    return out;
+}
+
 /* Copy all messages that were delivered once to OUT, which has room. */
 static void
 queue_check_collect(const struct queue_machine *m, struct queue_message *out)
@@ -138,16 +157,8 @@ queue_check_collect(const struct queue_machine *m, struct queue_message *out)
             list_entry(it, struct queue_session, sibling);
 
         list_foreach (jt, &s->consumer_list) {
-            const struct queue_consumer *c =
-                list_entry(jt, struct queue_consumer, sibling);
-
-            for (size_t slot = 0; slot < c->held.count; slot++) {
-                const struct queue_held *h = queue_consumer_held(c, slot);
-
-                if (h != NULL) {
-                    *out++ = h->item.message;
-                }
-            }
+            out = queue_check_collect_held(
+                list_entry(jt, struct queue_consumer, sibling), out);
         }
     }
 }

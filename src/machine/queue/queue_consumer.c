@@ -27,6 +27,20 @@ queue_consumer_find(const struct queue_session *s, uint64_t id)
     return map_get(&s->consumers, id);
 }
 
+/* C is one of those that messages are for. */
+static void
+queue_consumer_join(struct queue_machine *m, struct queue_consumer *c)
+{
+    ASSERT(m->exclusive == NULL);
+    m->attached_count++;
+    m->was_used = true;
+    m->is_unused = false;
+    if ((c->flags & QUEUE_ATTACH_EXCLUSIVE) != 0) {
+        ASSERT(m->attached_count == 1);
+        m->exclusive = c;
+    }
+}
+
 struct queue_consumer *
 queue_consumer_new(struct queue_machine *m, struct queue_session *s,
                    enum queue_consumer_state state,
@@ -55,13 +69,7 @@ queue_consumer_new(struct queue_machine *m, struct queue_session *s,
     ASSERT(before == NULL);
     m->consumer_count++;
     if (state == QUEUE_CONSUMER_ATTACHED) {
-        m->attached_count++;
-        m->was_used = true;
-        m->is_unused = false;
-        if ((c->flags & QUEUE_ATTACH_EXCLUSIVE) != 0) {
-            ASSERT(m->exclusive == NULL);
-            m->exclusive = c;
-        }
+        queue_consumer_join(m, c);
     }
     queue_consumer_update(m, c);
     return c;
@@ -155,6 +163,7 @@ queue_consumer_deliver(struct queue_machine *m, struct queue_consumer *c,
     bool taken = queue_ready_take(&m->ready, &item);
 
     ASSERT(taken);
+    ASSERT(c->magic == QUEUE_CONSUMER_MAGIC);
     ASSERT(c->held_count < QUEUE_CREDIT_MAX);
     e = queue_effects_add(effects, QUEUE_EFFECT_DELIVER);
     e->session = c->session->id;

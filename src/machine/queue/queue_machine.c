@@ -339,7 +339,6 @@ queue_apply_assign(struct queue_apply *a)
         struct queue_consumer *c =
             list_entry(m->turns.next, struct queue_consumer, turn);
 
-        OBJ_CHECK(c, QUEUE_CONSUMER_MAGIC);
         queue_consumer_deliver(m, c, a->effects);
     }
 }

@@ -96,11 +96,16 @@ struct queue_effects {
     size_t capacity;
 };
 
+/* No effects; allocates nothing. */
 void queue_effects_init(struct queue_effects *e);
+/* Release the memory. */
 void queue_effects_deinit(struct queue_effects *e);
+/* Forget the effects, keep the memory. */
 void queue_effects_clear(struct queue_effects *e);
 
+/* An empty queue; the caller frees it. */
 struct queue_machine *queue_machine_new(void);
+/* Free *M and set it to NULL. */
 void queue_machine_free(struct queue_machine **m);
 
 /* Apply the commands in BODY (up to 4 GiB), entry INDEX (above all before),
@@ -145,6 +150,7 @@ struct queue_counts {
     uint64_t dead_bytes; /* of bodies gone since the last snapshot */
     bool was_used;       /* a consumer was attached once */
 };
+/* What is in the queue now. O(1). */
 void queue_machine_counts(const struct queue_machine *m,
                           struct queue_counts *out);
 
@@ -160,6 +166,7 @@ struct queue_consumer_info {
     bool is_cancelled;
     bool is_get; /* made by GET, never attached */
 };
+/* Each consumer, by session and id ascending, to CB with ARG. */
 void queue_machine_foreach_consumer(
     const struct queue_machine *m,
     void (*cb)(void *arg, const struct queue_consumer_info *info), void *arg);

@@ -239,30 +239,38 @@ queue_session_add_result(const struct queue_session *s,
     e->value = s->result.value;
 }
 
+/* S's APPLIED and GAP effects, if they are due. */
+static void
+queue_session_report_one(struct queue_session *s, struct queue_effects *effects)
+{
+    struct queue_effect *e = NULL;
+
+    OBJ_CHECK(s, QUEUE_SESSION_MAGIC);
+    ASSERT(s->is_heard || s->is_refused);
+    if (s->is_heard) {
+        e = queue_effects_add(effects, QUEUE_EFFECT_APPLIED);
+        e->session = s->id;
+        e->seq = s->applied;
+    }
+    if (s->is_refused) {
+        e = queue_effects_add(effects, QUEUE_EFFECT_GAP);
+        e->session = s->id;
+        e->seq = s->applied + 1;
+        e->status = s->refusal;
+    }
+    s->is_heard = false;
+    s->is_refused = false;
+    s->refusal = QUEUE_OK;
+}
+
 void
 queue_session_report(struct queue_machine *m, struct queue_effects *effects)
 {
     struct list *it = NULL;
 
     while ((it = list_pop_front(&m->touched)) != NULL) {
-        struct queue_session *s = list_entry(it, struct queue_session, touched);
-        struct queue_effect *e = NULL;
-
-        OBJ_CHECK(s, QUEUE_SESSION_MAGIC);
-        if (s->is_heard) {
-            e = queue_effects_add(effects, QUEUE_EFFECT_APPLIED);
-            e->session = s->id;
-            e->seq = s->applied;
-        }
-        if (s->is_refused) {
-            e = queue_effects_add(effects, QUEUE_EFFECT_GAP);
-            e->session = s->id;
-            e->seq = s->applied + 1;
-            e->status = s->refusal;
-        }
-        s->is_heard = false;
-        s->is_refused = false;
-        s->refusal = QUEUE_OK;
+        queue_session_report_one(list_entry(it, struct queue_session, touched),
+                                 effects);
     }
     m->is_strange = false;
 }

@@ -1,7 +1,7 @@
 /* The check must be able to fail. */
 #include "lib/harness.h"
 #include "machine/queue/queue_state.h"
-#include "queue_fixture.h"
+#include "unit/machine/queue/queue_fixture.h"
 
 static const uint64_t S = UINT64_C(0x0001000000010000);
 

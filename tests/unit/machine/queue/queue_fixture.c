@@ -1,5 +1,5 @@
 /* The fixture of the queue machine's tests. */
-#include "queue_fixture.h"
+#include "unit/machine/queue/queue_fixture.h"
 
 #include "lib/harness.h"
 

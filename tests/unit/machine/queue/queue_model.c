@@ -1,5 +1,5 @@
 /* The naive queue. Nothing here is shared with the machine but the types. */
-#include "queue_model.h"
+#include "unit/machine/queue/queue_model.h"
 
 #include "base/mem.h"
 #include "lib/harness.h"

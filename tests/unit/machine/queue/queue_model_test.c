@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "base/rng.h"
 #include "lib/harness.h"
-#include "queue_model.h"
+#include "unit/machine/queue/queue_model.h"
 
 enum {
     RUN_SESSIONS = 6,

@@ -5,7 +5,7 @@
 #include "base/rng.h"
 #include "lib/harness.h"
 #include "machine/queue/queue_snapshot.h"
-#include "queue_fixture.h"
+#include "unit/machine/queue/queue_fixture.h"
 
 static const uint64_t S = UINT64_C(0x0001000000010000);
 static const uint64_t T = UINT64_C(0x0002000000010000);
