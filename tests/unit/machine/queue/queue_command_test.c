@@ -84,6 +84,19 @@ Test(queue_command, carries_an_empty_message)
     buf_deinit(&b);
 }
 
+Test(queue_command, carries_the_largest_message)
+{
+    struct buf b;
+
+    buf_init(&b);
+    queue_put_enqueue(&b, SESSION, 1, QUEUE_MESSAGE_SIZE_MAX);
+    memset(buf_extend(&b, QUEUE_MESSAGE_SIZE_MAX), 'm', QUEUE_MESSAGE_SIZE_MAX);
+    cr_assert_eq(decode(&b).size, QUEUE_MESSAGE_SIZE_MAX);
+    b.size--;
+    assert_refused(&b);
+    buf_deinit(&b);
+}
+
 Test(queue_command, carries_an_attach_at_all_its_limits)
 {
     uint8_t tag[QUEUE_TAG_SIZE_MAX];
