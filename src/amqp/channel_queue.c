@@ -10,19 +10,6 @@ queue_count(uint64_t count)
     return (uint32_t)MIN(count, UINT32_MAX);
 }
 
-/* "amq." is the broker's, which makes names that begin with "amq.gen-". */
-static bool
-queue_is_reserved(struct amqp_text name)
-{
-    static const char prefix[] = "amq.";
-    static const char generated[] = "amq.gen-";
-
-    return name.size >= sizeof(prefix) - 1 &&
-           memcmp(name.data, prefix, sizeof(prefix) - 1) == 0 &&
-           (name.size < sizeof(generated) - 1 ||
-            memcmp(name.data, generated, sizeof(generated) - 1) != 0);
-}
-
 static void
 queue_declared(struct amqp_channel *ch, const struct broker_reply *reply)
 {
@@ -55,15 +42,7 @@ amqp_queue_declare(struct amqp_channel *ch, const struct amqp_method *method)
     if (!amqp_channel_check_arguments(ch, m->arguments)) {
         return;
     }
-    if (m->passive) {
-        if (!amqp_channel_queue_name(ch, m->queue, &spec.name)) {
-            return;
-        }
-    } else if (queue_is_reserved(m->queue)) {
-        amqp_channel_fail(ch, AMQP_ACCESS_REFUSED,
-                          "queue name '%.*s' contains reserved prefix "
-                          "'amq.*'",
-                          (int)m->queue.size, m->queue.data);
+    if (m->passive && !amqp_channel_queue_name(ch, m->queue, &spec.name)) {
         return;
     }
     amqp_channel_begin(ch, m->nowait, queue_declared);
@@ -82,18 +61,6 @@ queue_unbound(struct amqp_channel *ch, const struct broker_reply *reply)
 {
     (void)reply;
     amqp_channel_answer(ch, AMQP_queue_unbind_ok);
-}
-
-/* The default exchange is bound to every queue, and to nothing else. */
-static bool
-queue_check_source(struct amqp_channel *ch, struct amqp_text exchange)
-{
-    if (exchange.size > 0) {
-        return true;
-    }
-    amqp_channel_fail(ch, AMQP_ACCESS_REFUSED,
-                      "operation not permitted on the default exchange");
-    return false;
 }
 
 /* No queue and no key: the last queue, under its own name. */
@@ -118,8 +85,7 @@ amqp_queue_bind(struct amqp_channel *ch, const struct amqp_method *method)
         .arguments = meta_text_of(m->arguments),
     };
 
-    if (queue_check_source(ch, m->exchange) &&
-        amqp_channel_check_arguments(ch, m->arguments) &&
+    if (amqp_channel_check_arguments(ch, m->arguments) &&
         queue_binding(ch, m->queue, m->routing_key, &spec)) {
         amqp_channel_begin(ch, m->nowait, queue_bound);
         broker_bind(ch->c->broker, &ch->c->bc, &spec, &ch->call);
@@ -135,8 +101,7 @@ amqp_queue_unbind(struct amqp_channel *ch, const struct amqp_method *method)
         .arguments = meta_text_of(m->arguments),
     };
 
-    if (queue_check_source(ch, m->exchange) &&
-        amqp_channel_check_arguments(ch, m->arguments) &&
+    if (amqp_channel_check_arguments(ch, m->arguments) &&
         queue_binding(ch, m->queue, m->routing_key, &spec)) {
         amqp_channel_begin(ch, false, queue_unbound);
         broker_unbind(ch->c->broker, &ch->c->bc, &spec, &ch->call);

@@ -87,7 +87,16 @@ connection_force_close(struct broker_connection *bc, const char *text)
     struct amqp_connection *c = CONTAINER_OF(bc, struct amqp_connection, bc);
 
     OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
-    amqp_connection_fail(c, AMQP_CONNECTION_FORCED, AMQP_NO_METHOD, "%s", text);
+    amqp_connection_fail(c, AMQP_CONNECTION_FORCED, AMQP_NO_METHOD,
+                         "broker forced connection closure with reason '%s'",
+                         text);
+}
+
+void
+amqp_connection_shutdown(struct amqp_connection *c)
+{
+    OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
+    connection_force_close(&c->bc, "shutdown");
 }
 
 static void
@@ -311,6 +320,9 @@ amqp_connection_pause(struct amqp_connection *c, enum amqp_pause why, bool on)
 {
     unsigned before = c->pauses;
 
+    if (c->state == AMQP_CLOSED) {
+        return; /* what comes is thrown away */
+    }
     c->pauses = on ? before | why : before & ~(unsigned)why;
     c->bc.state = connection_state_name(c);
     if (c->is_lost || (before == 0) == (c->pauses == 0)) {

@@ -98,6 +98,8 @@ void amqp_connection_writable(struct amqp_connection *c, size_t backlog);
 /* Deadlines and heartbeats. */
 void amqp_connection_tick(struct amqp_connection *c, uint64_t now_ms);
 
+/* Close it with RabbitMQ's 320 text, because the node stops. */
+void amqp_connection_shutdown(struct amqp_connection *c);
 /* An alarm (REASON such as "low on memory") holds publishers up, until REASON
  * NULL. Consumers go on unless their connection publishes (RabbitMQ's
  * connection.blocked). */

@@ -1,0 +1,361 @@
+/* Sockets to the AMQP front end, and back.
+ *
+ * A connection that has something to say at the end of the turn is in `dirty`;
+ * the turn hook serves those. What the socket has taken is told when the
+ * stream's backlog has gone, after the shard's flush: that settles what
+ * consumers without acknowledgements were sent, and so paces them. */
+#include "daemon/amqp_listener.h"
+
+#include <quorate/error.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/slice.h"
+#include "base/timer.h"
+#include "net/listener.h"
+#include "net/stream.h"
+#include "shard/env.h"
+
+enum {
+    LISTENER_MAGIC = 0x2a3c0001,
+    CLIENT_MAGIC = 0x2a3c0002,
+    REASON_SIZE = 128
+};
+
+struct amqp_listener {
+    unsigned magic;
+    struct env *env;
+    struct net *net;
+    struct broker *broker;
+    struct amqp_config config;
+    struct listener *sockets[AMQP_LISTENER_SOCKETS_MAX];
+    size_t sockets_count;
+    struct list clients;
+    size_t clients_count;
+    struct list dirty;
+    bool is_stopped;
+    char blocked[REASON_SIZE]; /* why publishers are held up, or "" */
+};
+
+struct client {
+    unsigned magic;
+    struct amqp_listener *listener;
+    struct stream *stream;
+    struct amqp_connection *connection;
+    struct timer timer;
+    struct list link;  /* listener->clients */
+    struct list dirty; /* listener->dirty, or self-linked */
+};
+
+static struct client *
+client_of(void *arg)
+{
+    struct client *client = arg;
+
+    OBJ_CHECK(client, CLIENT_MAGIC);
+    return client;
+}
+
+static void
+client_write(void *arg, const void *data, size_t size)
+{
+    stream_write(client_of(arg)->stream, data, size);
+}
+
+static void
+client_write_slice(void *arg, struct slice *slice)
+{
+    stream_write_slice(client_of(arg)->stream, slice);
+}
+
+static void
+client_read(void *arg, bool on)
+{
+    struct client *client = client_of(arg);
+
+    if (on) {
+        stream_read_start(client->stream);
+    } else {
+        stream_read_stop(client->stream);
+    }
+}
+
+static void
+client_close(void *arg, bool flush)
+{
+    struct client *client = client_of(arg);
+
+    if (flush) {
+        stream_shut(client->stream, AMQP_LISTENER_FLUSH_MS);
+    } else {
+        stream_close(client->stream);
+    }
+}
+
+static void
+client_want_turn(void *arg)
+{
+    struct client *client = client_of(arg);
+    struct amqp_listener *l = client->listener;
+
+    if (!list_is_linked(&client->dirty)) {
+        list_push_back(&l->dirty, &client->dirty);
+    }
+    l->env->ops->wake(l->env);
+}
+
+static void
+client_deadline(void *arg, uint64_t at_ms)
+{
+    struct client *client = client_of(arg);
+    struct timers *timers = &client->listener->env->timers;
+
+    if (at_ms == UINT64_MAX) {
+        timers_stop(timers, &client->timer);
+    } else {
+        timers_start(timers, &client->timer, at_ms);
+    }
+}
+
+static uint64_t
+client_now_ms(void *arg)
+{
+    struct env *env = client_of(arg)->listener->env;
+
+    return env->ops->now_ms(env);
+}
+
+static void
+client_tick(void *arg)
+{
+    struct client *client = client_of(arg);
+
+    amqp_connection_tick(client->connection, client_now_ms(client));
+}
+
+static size_t
+client_on_data(void *arg, const struct slice *bytes)
+{
+    struct client *client = client_of(arg);
+    size_t used = amqp_connection_input(client->connection, bytes);
+
+    if (!stream_is_closing(client->stream)) {
+        stream_need(client->stream, amqp_connection_need(client->connection));
+    }
+    return used;
+}
+
+static void
+client_on_drain(void *arg)
+{
+    struct client *client = client_of(arg);
+
+    amqp_connection_writable(client->connection,
+                             stream_backlog(client->stream));
+}
+
+static void
+client_on_close(void *arg, int reason, const char *text)
+{
+    struct client *client = client_of(arg);
+    struct amqp_listener *l = client->listener;
+
+    if (reason != 0) {
+        log_debug(l->config.log, "connection", "%s: %s",
+                  stream_name(client->stream), text);
+    }
+    amqp_connection_free(&client->connection);
+    timers_stop(&l->env->timers, &client->timer);
+    list_remove(&client->link);
+    list_remove(&client->dirty);
+    l->clients_count--;
+    client->magic = 0;
+    mem_free(client);
+}
+
+/* Whether the connection came to a loopback address, as RabbitMQ decides it. */
+static bool
+client_is_loopback(const struct stream *stream)
+{
+    const char *host = stream_own_host(stream);
+
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strncmp(host, "::ffff:127.", 11) == 0;
+}
+
+static void
+client_connect(struct client *client)
+{
+    struct amqp_listener *l = client->listener;
+    struct stream *stream = client->stream;
+    struct amqp_transport transport = {
+        .arg = client,
+        .write = client_write,
+        .write_slice = client_write_slice,
+        .read = client_read,
+        .close = client_close,
+        .want_turn = client_want_turn,
+        .deadline = client_deadline,
+        .now_ms = client_now_ms,
+    };
+    struct amqp_peer peer = {
+        .name = stream_name(stream),
+        .host = stream_peer_host(stream),
+        .port = stream_peer_port(stream),
+        .own_port = stream_own_port(stream),
+        .is_loopback = client_is_loopback(stream),
+        .wall_ms = l->env->ops->wall_ms(l->env),
+    };
+
+    client->connection =
+        amqp_connection_new(&l->config, l->broker, &peer, &transport);
+    if (l->blocked[0] != '\0') {
+        amqp_connection_block(client->connection, l->blocked);
+    }
+}
+
+static void
+listener_on_accept(void *arg, struct stream *stream)
+{
+    struct amqp_listener *l = arg;
+    struct client *client = NULL;
+    struct stream_events events = {
+        .on_data = client_on_data,
+        .on_drain = client_on_drain,
+        .on_close = client_on_close,
+    };
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    if (l->is_stopped || l->clients_count >= AMQP_LISTENER_CLIENTS_MAX) {
+        log_warning(l->config.log, "connection",
+                    "refused AMQP connection %s: %s", stream_name(stream),
+                    l->is_stopped ? "shutting down"
+                                  : "too many connections on this shard");
+        stream_close(stream);
+        return;
+    }
+    client = mem_zalloc(1, sizeof(*client));
+    client->magic = CLIENT_MAGIC;
+    client->listener = l;
+    client->stream = stream;
+    timer_init(&client->timer, client_tick, client);
+    list_init(&client->dirty);
+    list_push_back(&l->clients, &client->link);
+    l->clients_count++;
+    events.arg = client;
+    /* Tell of every emptied backlog, however small it was. */
+    stream_set_drain(stream, 0, 1);
+    client_connect(client);
+    stream_start(stream, &events);
+}
+
+static void
+listener_on_turn(void *arg)
+{
+    struct amqp_listener *l = arg;
+    struct list *entry = NULL;
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    while ((entry = list_pop_front(&l->dirty)) != NULL) {
+        struct client *client = list_entry(entry, struct client, dirty);
+
+        amqp_connection_turn(client->connection);
+        /* Nothing was written: there is no drain to wait for. */
+        if (stream_backlog(client->stream) == 0) {
+            amqp_connection_writable(client->connection, 0);
+        }
+    }
+}
+
+struct amqp_listener *
+amqp_listener_new(struct env *env, struct net *net, struct broker *broker,
+                  const struct amqp_config *config)
+{
+    struct amqp_listener *l = mem_zalloc(1, sizeof(*l));
+    struct env_handler handler = {.arg = l, .on_turn = listener_on_turn};
+
+    l->magic = LISTENER_MAGIC;
+    l->env = env;
+    l->net = net;
+    l->broker = broker;
+    l->config = *config;
+    list_init(&l->clients);
+    list_init(&l->dirty);
+    env_register(env, &handler);
+    return l;
+}
+
+int
+amqp_listener_listen(struct amqp_listener *l, int fd, struct error *err)
+{
+    int rv = 0;
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    if (l->sockets_count == AMQP_LISTENER_SOCKETS_MAX) {
+        (void)close(fd);
+        return error_set(err, QR_EBUSY, "more than %d AMQP listeners",
+                         AMQP_LISTENER_SOCKETS_MAX);
+    }
+    rv = listener_start(l->net, fd, listener_on_accept, l,
+                        &l->sockets[l->sockets_count], err);
+    if (rv == 0) {
+        l->sockets_count++;
+    }
+    return rv;
+}
+
+void
+amqp_listener_stop(struct amqp_listener *l)
+{
+    struct list *it = NULL;
+    struct list *next = NULL;
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    l->is_stopped = true;
+    while (l->sockets_count > 0) {
+        listener_close(&l->sockets[--l->sockets_count], NULL, NULL);
+    }
+    list_foreach_safe (it, next, &l->clients) {
+        amqp_connection_shutdown(
+            list_entry(it, struct client, link)->connection);
+    }
+}
+
+size_t
+amqp_listener_clients(const struct amqp_listener *l)
+{
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    return l->clients_count;
+}
+
+void
+amqp_listener_block(struct amqp_listener *l, const char *reason)
+{
+    struct list *it = NULL;
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    (void)snprintf(l->blocked, sizeof(l->blocked), "%s",
+                   reason != NULL ? reason : "");
+    list_foreach (it, &l->clients) {
+        amqp_connection_block(list_entry(it, struct client, link)->connection,
+                              reason);
+    }
+}
+
+void
+amqp_listener_free(struct amqp_listener **listener)
+{
+    struct amqp_listener *l = *listener;
+
+    OBJ_CHECK(l, LISTENER_MAGIC);
+    ASSERT(l->sockets_count == 0);
+    ASSERT(l->clients_count == 0);
+    l->magic = 0;
+    mem_free(l);
+    *listener = NULL;
+}

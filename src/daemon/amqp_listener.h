@@ -1,0 +1,49 @@
+/* AMQP on TCP: accepts for one shard, and carries bytes between its streams
+ * and amqp/connection.h.
+ *
+ *   listener --accept--> client { stream <--> amqp_connection, timer }
+ *
+ * Made last of a shard's rooms, so that its turn hook runs after the broker's
+ * and tells in the same turn what that confirmed. */
+#ifndef DAEMON_AMQP_LISTENER_H
+#define DAEMON_AMQP_LISTENER_H
+
+#include <stddef.h>
+
+#include "amqp/connection.h"
+#include "base/check.h"
+
+struct amqp_listener;
+struct broker;
+struct env;
+struct error;
+struct net;
+
+enum {
+    AMQP_LISTENER_SOCKETS_MAX = 64, /* of one shard; more: -QR_EBUSY */
+    /* Connections of one shard; more are closed, with a line in the log. */
+    AMQP_LISTENER_CLIENTS_MAX = 65536,
+    AMQP_LISTENER_FLUSH_MS = 5000 /* for the last words of a connection */
+};
+
+/* A front end on ENV's shard for BROKER; nothing listens yet. ENV, NET, BROKER
+ * are borrowed for its life, CONFIG is copied (its logger borrowed). */
+struct amqp_listener *amqp_listener_new(struct env *env, struct net *net,
+                                        struct broker *broker,
+                                        const struct amqp_config *config);
+/* Accept from FD, bound by listener_bind_tcp() and taken, also on failure.
+ * -QR_EIO, -QR_EBUSY. */
+MUST_USE int amqp_listener_listen(struct amqp_listener *l, int fd,
+                                  struct error *err);
+/* Accept no more, and close all connections with RabbitMQ's 320 text; they go
+ * when their clients have taken note, or after some seconds. */
+void amqp_listener_stop(struct amqp_listener *l);
+/* Connections that are not gone yet. */
+size_t amqp_listener_clients(const struct amqp_listener *l);
+/* All publishers of this shard are held up because of REASON ("low on
+ * memory"), new ones too; NULL: they go on. */
+void amqp_listener_block(struct amqp_listener *l, const char *reason);
+/* Free *L (nulled), stopped, once its streams have closed (net_close_all). */
+void amqp_listener_free(struct amqp_listener **l);
+
+#endif
