@@ -65,7 +65,8 @@ configure() {
 # configure and compile.
 build() {
     configure "$@"
-    meson compile -C "build/$1" -j "$jobs"
+    # All errors at once, not one a run.
+    ninja -C "build/$1" -j "$jobs" -k 0
 }
 
 # Run a suite of the tests built in build/$1.
@@ -168,7 +169,9 @@ run_stage() {
         "$((SECONDS - start))")")
     printf '%-7s %5d s\n' "$result" "$((SECONDS - start))"
     if [ "$result" = FAILED ]; then
-        tail -n 40 "$log" | sed 's/^/    /'
+        # Without what went well.
+        grep -vE '^\[[0-9]+/[0-9]+\] |^(Compiler for C|.*\bOK +[0-9.]+s)' \
+            "$log" | tail -n 40 | sed 's/^/    /'
         printf '    the whole log: %s\n' "${log#"$top"/}"
     fi
 }
