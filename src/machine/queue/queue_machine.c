@@ -422,6 +422,13 @@ queue_machine_session(const struct queue_machine *m, uint64_t session,
     return s->applied;
 }
 
+bool
+queue_machine_is_dead(const struct queue_machine *m, uint64_t session)
+{
+    ASSERT(m->magic == QUEUE_MACHINE_MAGIC);
+    return queue_session_is_dead(m, session);
+}
+
 void
 queue_machine_counts(const struct queue_machine *m, struct queue_counts *out)
 {

@@ -129,6 +129,11 @@ size_t queue_machine_resend(const struct queue_machine *m, uint64_t session,
 uint64_t queue_machine_session(const struct queue_machine *m, uint64_t session,
                                struct queue_effects *result);
 
+/* Whether a SESSION_DOWN covers SESSION: nothing it sends is ever taken. A node
+ * that was given up and yet lives learns it by this; it has to go on as a new
+ * boot. */
+bool queue_machine_is_dead(const struct queue_machine *m, uint64_t session);
+
 /* Append the whole state to OUT, deterministic; LIVE gets every index with a
  * message that is not gone. Sets dead_bytes to 0. Format:
  * docs/formats/queue.md, versioned. */

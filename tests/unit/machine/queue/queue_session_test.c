@@ -190,6 +190,9 @@ Test(queue_session, cannot_come_back_from_the_dead)
     fixture_enqueue(&f, dead_too, "m");
     fixture_enqueue(&f, younger, "m");
     fixture_apply(&f);
+    cr_assert(queue_machine_is_dead(f.m, dead));
+    cr_assert(queue_machine_is_dead(f.m, dead_too));
+    cr_assert_not(queue_machine_is_dead(f.m, younger));
     fixture_expect_applied(&f, younger, 1);
     fixture_expect_end(&f);
     cr_assert_eq(fixture_counts(&f).ready, 2);
