@@ -1,7 +1,8 @@
 /* How fast the queue machine is, by hand:
  *
  *     meson compile -C build machine-queue-bench
- *     build/tests/unit/machine/queue/machine-queue-bench [MESSAGES [BATCH [CONSUMERS]]]
+ *     cd build/tests/unit/machine/queue
+ *     ./machine-queue-bench [MESSAGES [BATCH [CONSUMERS]]]
  *
  * Steady: each entry brings BATCH messages and settles those of the entry
  * before. Backlog: all come first, then consumers take and settle them; with
