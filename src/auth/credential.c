@@ -14,7 +14,7 @@
 #include "base/mem.h"
 
 enum {
-    CREDENTIAL_CACHE_MAGIC = 0xc3ed0001,
+    CREDENTIAL_CACHE_MAGIC = 0x43ed0001,
     CREDENTIAL_DIGEST_SIZE = 32
 };
 

@@ -10,6 +10,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <quorate/error.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/list.h"
@@ -17,7 +18,7 @@
 #include "base/mem.h"
 
 enum {
-    PERMISSION_CACHE_MAGIC = 0x9e3a1551,
+    PERMISSION_CACHE_MAGIC = 0x1e3a1551,
     PERMISSION_ERROR_SIZE = 128
 };
 
