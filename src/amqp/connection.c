@@ -237,6 +237,7 @@ amqp_connection_end(struct amqp_connection *c, bool flush)
 }
 
 /* The name and the text, as RabbitMQ puts them into reply-text. */
+PRINTF(3, 0)
 static void
 connection_reply_text(char *out, const char *name, const char *fmt,
                       va_list args)
