@@ -169,9 +169,12 @@ run_stage() {
         "$((SECONDS - start))")")
     printf '%-7s %5d s\n' "$result" "$((SECONDS - start))"
     if [ "$result" = FAILED ]; then
-        # Without what went well.
-        grep -vE '^\[[0-9]+/[0-9]+\] |^(Compiler for C|.*\bOK +[0-9.]+s)' \
-            "$log" | tail -n 40 | sed 's/^/    /'
+        # Compile errors if there are any, else the end.
+        grep -E 'error:|^FAILED:' "$log" | sort -u > "$log.short" ||
+            grep -vE '^\[[0-9]+/[0-9]+\] |\bOK +[0-9.]+s' "$log" \
+                > "$log.short"
+        tail -n 40 "$log.short" | sed 's/^/    /'
+        rm -f "$log.short"
         printf '    the whole log: %s\n' "${log#"$top"/}"
     fi
 }
