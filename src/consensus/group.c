@@ -258,6 +258,18 @@ host_group_destroy(struct qr_group *g)
 }
 
 void
+qr_host_forget(struct qr_host *host, qr_group_id id)
+{
+    struct store_group_info info;
+
+    OBJ_CHECK(host, HOST_MAGIC);
+    ASSERT(qr_host_group(host, id) == NULL);
+    if (store_group_info(host->store, id, &info) == 0) {
+        (void)store_group_delete(host->store, id);
+    }
+}
+
+void
 qr_group_delete(struct qr_group *g)
 {
     OBJ_CHECK(g, GROUP_MAGIC);
