@@ -8,6 +8,7 @@
 #include "auth/password.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/ring.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
 #include "machine/meta/meta_command.h"
@@ -111,23 +112,45 @@ bootstrap_if_empty(struct broker *b)
     b->env->ops->work(b->env, &h->work);
 }
 
-/* A replica that the store kept though its queue was deleted meanwhile. */
+/* Put the ids of stored groups whose queues were deleted into a ring. */
+struct leftovers {
+    struct broker *broker;
+    struct ring ids; /* qr_group_id */
+};
+
 static void
 check_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
 {
-    struct broker *b = arg;
+    struct leftovers *l = arg;
+    struct broker *b = l->broker;
 
     (void)self;
     (void)is_volatile;
     if (id >= QR_GROUP_FIRST_QUEUE &&
         meta_queue_by_group(b->meta, id) == NULL &&
-        id < meta_group_next(b->meta)) {
+        id < meta_group_next(b->meta) && qr_host_group(b->host, id) == NULL) {
+        *(qr_group_id *)ring_push_back(&l->ids) = id;
+    }
+}
+
+/* Drop what the store kept of queues that were deleted meanwhile. */
+static void
+drop_leftovers(struct broker *b)
+{
+    struct leftovers l = {.broker = b};
+
+    ring_init(&l.ids, sizeof(qr_group_id));
+    qr_host_foreach_stored(b->host, check_stored, &l);
+    for (size_t i = 0; i < l.ids.count; i++) {
+        qr_group_id id = *(qr_group_id *)ring_at(&l.ids, i);
+
         log_info(b->log, "queue",
-                 "group %llu was deleted while this node "
-                 "was away: dropping its replica",
+                 "group %llu was deleted while this node was away: dropping "
+                 "its replica",
                  (unsigned long long)id);
         qr_host_forget(b->host, id);
     }
+    ring_deinit(&l.ids);
 }
 
 static void
@@ -146,7 +169,7 @@ node_up_applied(struct meta_request *r, const struct meta_outcome *outcome,
         return;
     }
     b->is_current = true;
-    qr_host_foreach_stored(b->host, check_stored, b);
+    drop_leftovers(b);
 }
 
 void

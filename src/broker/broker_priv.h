@@ -75,6 +75,7 @@ struct broker {
     uint64_t consumer_next;
     uint64_t connection_next;
     uint64_t request_next;
+    size_t hashes_waiting; /* admin.c */
     bool is_shutting_down;
     bool is_current; /* this start is in the metadata: it is up to date */
     bool is_bootstrapping;
@@ -137,9 +138,6 @@ bool broker_is_loopback_user(const struct broker *b, const char *user,
 /* access.c */
 void access_init(struct broker *b);
 void access_deinit(struct broker *b);
-/* broker.c: whether USER is one of config.loopback_users. */
-    bool broker_is_loopback_user(const struct broker *b, const char *user,
-                                 size_t size);
 
 /* queues.c: the queue of GROUP lost its last consumer; if it is auto-delete,
  * delete it. Called on the leader. */

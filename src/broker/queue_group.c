@@ -722,7 +722,7 @@ queue_group_raft(const struct queue_group *g)
     return g->raft;
 }
 
-const struct queue_machine *
+struct queue_machine *
 queue_group_machine(const struct queue_group *g)
 {
     return g->machine;

@@ -1,0 +1,42 @@
+/* A simulated client of the broker, as an AMQP connection would be: it
+ * connects to a node, declares its queue, publishes with confirms, consumes
+ * with acknowledgements, sometimes returns, gets, or goes away; when its node
+ * dies it connects to another. */
+#ifndef SIM_SIM_CLIENT_H
+#define SIM_SIM_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sim/sim_check.h"
+#include "sim/sim_env.h"
+
+struct sim_client;
+struct sim_node;
+
+enum {
+    SIM_CLIENT_HELD_MAX = 64
+};
+
+struct sim_client_config {
+    struct sim *sim;
+    struct sim_check *check;
+    struct sim_node **nodes; /* borrowed */
+    size_t nodes_count;
+    uint16_t shards;
+    unsigned number;
+    unsigned queues;  /* of the world; it consumes from number % queues */
+    uint32_t tick_us; /* between the things it does, on average */
+    uint32_t body_size_max;
+};
+
+struct sim_client *sim_client_new(const struct sim_client_config *config);
+void sim_client_free(struct sim_client **c);
+/* The node it is connected to is about to die. */
+void sim_client_lost(struct sim_client *c);
+bool sim_client_is_on(const struct sim_client *c, qr_node_id node);
+/* No more messages, returns or goodbyes; only consume and acknowledge. */
+void sim_client_settle_down(struct sim_client *c);
+
+#endif

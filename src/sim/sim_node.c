@@ -1,0 +1,286 @@
+/* See sim_node.h. Requests to a disk complete after a random time; the store's
+ * callbacks find their shard through `struct sim_shard`. */
+#include "sim/sim_node.h"
+
+#include <quorate/host.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/ranges.h"
+#include "broker/broker.h"
+#include "broker/broker_priv.h"
+#include "broker/queue_group.h"
+#include "store/disk_sim.h"
+#include "store/store.h"
+
+enum {
+    SIM_NODE_MAGIC = 0x736e6f64,
+    DISK_CAPACITY = 1 << 30,
+    SEGMENT_SIZE = 256 << 10,
+    CACHE_SIZE = 256 << 10,
+    HEARTBEAT_MS = 200,
+    ELECTION_MS = 1000
+};
+
+struct sim_shard {
+    struct sim_node *node;
+    uint16_t number;
+    struct disk_sim *disk;
+    struct store *store;
+    struct qr_host *host;
+    struct broker *broker;
+};
+
+struct sim_node {
+    unsigned magic;
+    struct sim_node_config config;
+    char name[16];
+    bool is_up;
+    struct sim_shard shards[SIM_SHARDS_MAX];
+};
+
+static void
+complete_disk(void *arg)
+{
+    struct sim_shard *s = arg;
+
+    (void)disk_sim_complete_one(s->disk);
+}
+
+static void
+on_disk(void *arg)
+{
+    struct sim_shard *s = arg;
+    struct sim_node *n = s->node;
+    uint64_t delay =
+        20 + rng_below(sim_rng(n->config.sim), n->config.disk_delay_us);
+
+    if (sim_is_up(n->config.sim, n->config.id)) {
+        sim_call(n->config.sim, sim_env(n->config.sim, n->config.id, s->number),
+                 delay, complete_disk, s);
+    }
+}
+
+static void
+on_durable(void *arg, uint64_t batch)
+{
+    struct sim_shard *s = arg;
+
+    if (s->host != NULL) {
+        qr_host_durable(s->host, batch);
+    }
+}
+
+static void
+on_failure(void *arg, const char *text)
+{
+    (void)arg;
+    (void)fprintf(stderr, "the store failed: %s\n", text);
+    UNREACHABLE("a simulated disk does not fail by itself");
+}
+
+static enum qr_unknown
+on_unknown(void *arg, qr_group_id group, qr_node_id from)
+{
+    struct sim_shard *s = arg;
+
+    return broker_unknown_group(s->broker, group, from);
+}
+
+static void
+on_deleted(void *arg, qr_group_id group)
+{
+    struct sim_shard *s = arg;
+
+    broker_deleted_group(s->broker, group);
+}
+
+static void
+start_store(struct sim_shard *s)
+{
+    struct store_config config = {.disk = disk_sim_disk(s->disk),
+                                  .log = s->node->config.log,
+                                  .segment_size = SEGMENT_SIZE,
+                                  .cache_size = CACHE_SIZE,
+                                  .shard = s->number,
+                                  .on_durable = on_durable,
+                                  .on_failure = on_failure,
+                                  .arg = s};
+    struct error err = {{0}};
+    int rv;
+
+    config.node_uuid[0] = (uint8_t)s->node->config.id;
+    rv = store_open(&config, &s->store, &err);
+    if (rv != 0) {
+        (void)fprintf(stderr, "store: %s\n", err.text);
+    }
+    ASSERT(rv == 0);
+}
+
+static void
+start_shard(struct sim_shard *s)
+{
+    struct sim_node_config *node = &s->node->config;
+    struct env *env = sim_env(node->sim, node->id, s->number);
+    struct qr_host_config host = {
+        .env = env,
+        .heartbeat_ms = HEARTBEAT_MS,
+        .election_timeout_ms = ELECTION_MS,
+        .snapshot_log_bytes = node->snapshot_log_bytes,
+        .snapshot_log_entries = node->snapshot_log_entries,
+        .unknown = on_unknown,
+        .deleted = on_deleted,
+        .arg = s};
+    struct broker_config broker = {.env = env,
+                                   .cluster_name = "sim",
+                                   .node_name = s->node->name,
+                                   .node_address = s->node->name,
+                                   .default_user = "guest",
+                                   .default_pass = "guest",
+                                   .default_vhost = "/",
+                                   .default_user_tags = "administrator",
+                                   .loopback_users = "guest",
+                                   .queue_replicas = 3,
+                                   .initial_nodes = node->nodes,
+                                   .initial_nodes_count = node->nodes_count};
+    struct error err = {{0}};
+    int rv;
+
+    start_store(s);
+    host.store = s->store;
+    s->host = qr_host_new(&host);
+    broker.host = s->host;
+    memset(&broker.node_uuid, (int)node->id, sizeof(broker.node_uuid));
+    s->broker = broker_new(&broker);
+    rv = broker_start(s->broker, &err);
+    if (rv != 0) {
+        (void)fprintf(stderr, "broker: %s\n", err.text);
+    }
+    ASSERT(rv == 0);
+}
+
+struct sim_node *
+sim_node_new(const struct sim_node_config *config)
+{
+    struct sim_node *n = mem_zalloc(1, sizeof(*n));
+
+    ASSERT(config->shards >= 1);
+    ASSERT(config->shards <= SIM_SHARDS_MAX);
+    n->magic = SIM_NODE_MAGIC;
+    n->config = *config;
+    (void)snprintf(n->name, sizeof(n->name), "n%u", config->id);
+    for (uint16_t i = 0; i < config->shards; i++) {
+        struct sim_shard *s = &n->shards[i];
+
+        s->node = n;
+        s->number = i;
+        s->disk = disk_sim_new(sim_rng(config->sim), DISK_CAPACITY);
+        disk_sim_set_notify(s->disk, on_disk, s);
+    }
+    return n;
+}
+
+void
+sim_node_start(struct sim_node *n)
+{
+    OBJ_CHECK(n, SIM_NODE_MAGIC);
+    ASSERT(!n->is_up);
+    sim_start(n->config.sim, n->config.id, n->config.shards, n->config.log);
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        start_shard(&n->shards[i]);
+    }
+    n->is_up = true;
+}
+
+void
+sim_node_crash(struct sim_node *n, bool is_power)
+{
+    struct rng *rng = sim_rng(n->config.sim);
+
+    OBJ_CHECK(n, SIM_NODE_MAGIC);
+    ASSERT(n->is_up);
+    n->is_up = false;
+    sim_stop(n->config.sim, n->config.id);
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        struct sim_shard *s = &n->shards[i];
+
+        if (is_power) {
+            disk_sim_crash(s->disk, (uint32_t)rng_below(rng, 1000001));
+        } else {
+            disk_sim_kill(s->disk);
+        }
+        qr_host_free(&s->host);
+        broker_free(&s->broker);
+        store_close(&s->store);
+    }
+}
+
+void
+sim_node_free(struct sim_node **n)
+{
+    OBJ_CHECK(*n, SIM_NODE_MAGIC);
+    ASSERT(!(*n)->is_up);
+    for (uint16_t i = 0; i < (*n)->config.shards; i++) {
+        disk_sim_free(&(*n)->shards[i].disk);
+    }
+    (*n)->magic = 0;
+    mem_free(*n);
+    *n = NULL;
+}
+
+bool
+sim_node_is_up(const struct sim_node *n)
+{
+    return n->is_up;
+}
+
+struct broker *
+sim_node_broker(const struct sim_node *n, uint16_t shard)
+{
+    ASSERT(shard < n->config.shards);
+    return n->is_up ? n->shards[shard].broker : NULL;
+}
+
+bool
+sim_node_queue_state(const struct sim_node *n, qr_group_id group,
+                     qr_index *applied, struct buf *state)
+{
+    struct broker *b;
+    struct queue_group *g;
+    struct qr_group_status status;
+    struct ranges live;
+
+    if (!n->is_up) {
+        return false;
+    }
+    b = n->shards[env_shard_of(group, n->config.shards)].broker;
+    g = map_get(&b->groups, group);
+    if (g == NULL || queue_group_raft(g) == NULL) {
+        return false;
+    }
+    qr_group_status(queue_group_raft(g), &status);
+    *applied = status.applied;
+    ranges_init(&live);
+    queue_machine_snapshot(queue_group_machine(g), state, &live);
+    ranges_deinit(&live);
+    return true;
+}
+
+bool
+sim_node_meta_state(const struct sim_node *n, uint16_t shard, qr_index *applied,
+                    struct buf *state)
+{
+    struct broker *b;
+
+    if (!n->is_up) {
+        return false;
+    }
+    b = n->shards[shard].broker;
+    *applied = meta_applied(b->meta);
+    meta_machine_snapshot(b->meta, state);
+    return true;
+}

@@ -1,0 +1,49 @@
+/* A whole node in the simulated world: for each shard a simulated disk, the
+ * real store, the real host and the real broker. It can lose its power or its
+ * process at any moment, and start again from what its disks kept. */
+#ifndef SIM_SIM_NODE_H
+#define SIM_SIM_NODE_H
+
+#include <quorate/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sim/sim_env.h"
+
+struct broker;
+struct buf;
+struct logger;
+struct sim_node;
+
+struct sim_node_config {
+    struct sim *sim;
+    const struct logger *log;
+    qr_node_id id;
+    uint16_t shards;
+    const qr_node_id *nodes; /* all that form the cluster; borrowed */
+    size_t nodes_count;
+    uint32_t disk_delay_us; /* most that a write takes */
+    uint64_t snapshot_log_bytes;
+    uint64_t snapshot_log_entries;
+};
+
+/* A node that has never started. */
+struct sim_node *sim_node_new(const struct sim_node_config *config);
+/* Down first. */
+void sim_node_free(struct sim_node **n);
+void sim_node_start(struct sim_node *n);
+/* Its process dies; with IS_POWER also what its disks had not synced. */
+void sim_node_crash(struct sim_node *n, bool is_power);
+bool sim_node_is_up(const struct sim_node *n);
+/* The broker of SHARD, or NULL while the node is down. */
+struct broker *sim_node_broker(const struct sim_node *n, uint16_t shard);
+/* The state of GROUP's queue machine here and the index it is at; false when
+ * the node is down or has no replica of it. */
+bool sim_node_queue_state(const struct sim_node *n, qr_group_id group,
+                          qr_index *applied, struct buf *state);
+/* The same for the metadata, on SHARD. */
+bool sim_node_meta_state(const struct sim_node *n, uint16_t shard,
+                         qr_index *applied, struct buf *state);
+
+#endif
