@@ -55,9 +55,9 @@ lose_leader(struct qr_group *g, qr_node_id dead)
         return;
     }
     g->lost_leader = g->raft.follower_state.current_leader.id;
-    g->lost_term = raft_current_term(&g->raft);
+    g->lost_at = replica_now(g);
     g->takeover_at =
-        replica_now(g) + (raft_time)place * (raft_time)TAKEOVER_STEP_MS;
+        g->lost_at + (raft_time)place * (raft_time)TAKEOVER_STEP_MS;
     replica_settle(g);
 }
 
@@ -69,10 +69,11 @@ failover_try(struct qr_group *g)
     char address[ADDRESS_SIZE];
     int rv;
 
+    /* A first choice that failed has left a higher term, but no leader. */
     if (g->raft.state != RAFT_FOLLOWER || g->is_installing ||
-        raft_current_term(&g->raft) != g->lost_term ||
+        g->guard.leader_heard > g->lost_at ||
         g->raft.follower_state.current_leader.id != g->lost_leader) {
-        g->lost_leader = 0; /* another one leads, or stands */
+        g->lost_leader = 0; /* another one leads, or it came back */
         return false;
     }
     if (replica_now(g) < g->takeover_at || g->raft.last_stored < g->last) {
@@ -81,7 +82,7 @@ failover_try(struct qr_group *g)
     host_address(g->lost_leader, address);
     m.server_id = g->lost_leader;
     m.server_address = address;
-    m.timeout_now.term = g->lost_term;
+    m.timeout_now.term = raft_current_term(&g->raft);
     m.timeout_now.last_log_index = g->last;
     m.timeout_now.last_log_term = store_term(g->host->store, g->id, g->last);
     g->lost_leader = 0;

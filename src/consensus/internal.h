@@ -158,7 +158,7 @@ struct qr_group {
 
     /* The leader that died, as its link says, and when to follow it. */
     qr_replica_id lost_leader;
-    qr_term lost_term;
+    raft_time lost_at;
     raft_time takeover_at;
 
     qr_index applied;

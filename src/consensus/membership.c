@@ -107,6 +107,7 @@ qr_group_promote(struct qr_group *g, qr_replica_id replica)
 {
     const struct raft_server *s;
     int status = RAFT_CATCH_UP_NONE;
+    raft_index match = 0;
     int rv;
 
     OBJ_CHECK(g, GROUP_MAGIC);
@@ -123,7 +124,11 @@ qr_group_promote(struct qr_group *g, qr_replica_id replica)
     }
     rv = raft_catch_up(&g->raft, replica, &status);
     ASSERT(rv == 0);
-    if (status == RAFT_CATCH_UP_FINISHED) {
+    rv = raft_match_index(&g->raft, replica, &match);
+    ASSERT(rv == 0);
+    /* The library counts rounds only while entries flow: of an idle group a
+     * learner that has everything would never finish one. */
+    if (status == RAFT_CATCH_UP_FINISHED || match == g->last) {
         intend(g, INTENT_PROMOTE, replica);
         return 0;
     }

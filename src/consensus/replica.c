@@ -646,6 +646,9 @@ replica_settle(struct qr_group *g)
         tell_standing(g);
     }
     g->is_settling = false;
+    if (g->gather != NULL && raft_transferee(&g->raft) == 0) {
+        host_attend(g); /* a transfer that held it has failed */
+    }
     arm(g);
     snapshot_consider(g);
 }

@@ -181,6 +181,7 @@ machine_gone(void *machine)
 
     n->gone++;
     (void)map_remove(&n->machines, m->group);
+    mem_free(map_remove(&n->placements, m->group));
     machine_free(m);
 }
 
@@ -302,23 +303,32 @@ on_deleted(void *arg, qr_group_id group)
     }
 }
 
+static void open_group(struct node *n, qr_group_id group,
+                       const struct placement *p, bool stand);
+
 static void
 on_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
 {
     struct node *n = arg;
-    struct qr_group_config config = {
-        .id = id,
-        .self = self,
-        .ops = &machine_ops,
-        .is_volatile = is_volatile,
-    };
-    struct qr_group *g;
-    struct error err;
-    struct machine *m = machine_new(n, id);
+    struct placement p = {.self = self, .is_volatile = is_volatile};
 
-    config.machine = m;
-    m->self = self;
-    cr_assert_eq(qr_group_open(n->host, &config, &g, &err), 0, "%s", err.text);
+    open_group(n, id, &p, false);
+}
+
+/* What was lost before it was durable is made again, as the metadata would. */
+static void
+open_missing(struct node *n)
+{
+    uint64_t *ids = map_keys_sorted(&n->placements);
+
+    for (size_t i = 0; i < n->placements.count; i++) {
+        const struct placement *p = map_get(&n->placements, ids[i]);
+
+        if (qr_host_group(n->host, ids[i]) == NULL && !p->is_volatile) {
+            open_group(n, ids[i], p, false);
+        }
+    }
+    mem_free(ids);
 }
 
 static const struct logger *
@@ -366,6 +376,7 @@ cluster_start(struct cluster *c, qr_node_id id)
     config.store = n->store;
     n->host = qr_host_new(&config);
     qr_host_foreach_stored(n->host, on_stored, n);
+    open_missing(n);
 }
 
 void
@@ -414,6 +425,7 @@ cluster_new(uint64_t seed, unsigned nodes)
         n->disk = disk_sim_new(sim_rng(c->sim), DISK_CAPACITY);
         disk_sim_set_notify(n->disk, on_disk, n);
         map_init(&n->machines);
+        map_init(&n->placements);
         cluster_start(c, id);
     }
     return c;
@@ -436,6 +448,19 @@ free_oracles(struct cluster *c)
     map_deinit(&c->deleted);
 }
 
+static void
+free_placements(struct node *n)
+{
+    size_t pos;
+    uint64_t key;
+    struct placement *p;
+
+    map_foreach (&n->placements, pos, key, p) {
+        mem_free(p);
+    }
+    map_deinit(&n->placements);
+}
+
 void
 cluster_free(struct cluster **cp)
 {
@@ -446,6 +471,7 @@ cluster_free(struct cluster **cp)
             cluster_crash(c, id, false);
         }
         map_deinit(&c->nodes[id].machines);
+        free_placements(&c->nodes[id]);
         disk_sim_free(&c->nodes[id].disk);
     }
     sim_free(&c->sim);
@@ -456,32 +482,54 @@ cluster_free(struct cluster **cp)
 
 /* ---- groups ---- */
 
+static void
+open_group(struct node *n, qr_group_id group, const struct placement *p,
+           bool stand)
+{
+    struct qr_member members[CLUSTER_NODES_MAX];
+    struct machine *m = machine_new(n, group);
+    struct qr_group_config config = {
+        .id = group,
+        .self = p->self,
+        .members = members,
+        .members_count = p->voters,
+        .stand = stand,
+        .is_volatile = p->is_volatile,
+        .ops = &machine_ops,
+        .machine = m,
+    };
+    struct qr_group *g;
+    struct error err;
+
+    for (unsigned i = 0; i < p->voters; i++) {
+        members[i].id = cluster_replica(i + 1);
+        members[i].role = QR_ROLE_VOTER;
+    }
+    m->self = config.self;
+    error_clear(&err);
+    cr_assert_eq(qr_group_open(n->host, &config, &g, &err), 0, "%s", err.text);
+    cr_assert_eq(g, qr_host_group(n->host, group));
+}
+
+/* Note P as NODE's place in GROUP, and open it. */
+static void
+place(struct cluster *c, qr_group_id group, qr_node_id node,
+      const struct placement *p, bool stand)
+{
+    struct node *n = cluster_node(c, node);
+    void *before = map_put(&n->placements, group, mem_dup(p, sizeof *p));
+
+    cr_assert_null(before);
+    open_group(n, group, p, stand);
+}
+
 void
 cluster_open_on(struct cluster *c, qr_group_id group, qr_node_id node,
                 unsigned voters, bool stand, bool is_volatile)
 {
-    struct node *n = cluster_node(c, node);
-    struct qr_member members[CLUSTER_NODES_MAX];
-    struct qr_group_config config = {
-        .id = group,
-        .self = cluster_replica(node),
-        .members = members,
-        .members_count = voters,
-        .stand = stand,
-        .is_volatile = is_volatile,
-        .ops = &machine_ops,
-    };
-    struct machine *m = machine_new(n, group);
-    struct qr_group *g;
-    struct error err;
+    struct placement p = {cluster_replica(node), voters, is_volatile};
 
-    for (unsigned i = 0; i < voters; i++) {
-        members[i].id = cluster_replica(i + 1);
-        members[i].role = QR_ROLE_VOTER;
-    }
-    config.machine = m;
-    m->self = config.self;
-    cr_assert_eq(qr_group_open(n->host, &config, &g, &err), 0, "%s", err.text);
+    place(c, group, node, &p, stand);
 }
 
 void
@@ -494,9 +542,12 @@ cluster_open(struct cluster *c, qr_group_id group, unsigned voters,
 }
 
 void
-cluster_join(struct cluster *c, qr_group_id group, qr_node_id node)
+cluster_join(struct cluster *c, qr_group_id group, qr_node_id node,
+             qr_replica_id self)
 {
-    cluster_open_on(c, group, node, 0, false, false);
+    struct placement p = {.self = self};
+
+    place(c, group, node, &p, false);
 }
 
 struct qr_group *
@@ -614,6 +665,35 @@ cluster_converges(struct cluster *c, qr_group_id group, uint64_t ms)
         cluster_run(c, 10);
     }
     return is_converged(c, group);
+}
+
+void
+cluster_dump(struct cluster *c, qr_group_id group)
+{
+    for (qr_node_id id = 1; id <= c->nodes_count; id++) {
+        struct qr_group *g = cluster_group(c, id, group);
+        struct qr_group_status s;
+
+        fprintf(stderr, "  node %u %s: ", id,
+                cluster_is_up(c, id) ? "up" : "down");
+        if (g == NULL) {
+            fprintf(stderr, "no replica\n");
+            continue;
+        }
+        qr_group_status(g, &s);
+        fprintf(stderr,
+                "%" PRIx64 " %s%s of %u, term %" PRIu64 " last %" PRIu64
+                " stored %" PRIu64 " committed %" PRIu64 " applied %" PRIu64
+                " snapshot %" PRIu64 ":",
+                s.self, s.state, s.is_leader ? " serving" : "", s.leader,
+                s.term, s.last, s.stored, s.committed, s.applied, s.snapshot);
+        for (size_t i = 0; i < s.members_count; i++) {
+            fprintf(stderr, " %" PRIx64 "%s@%" PRIu64, s.members[i].member.id,
+                    s.members[i].member.role == QR_ROLE_VOTER ? "" : "l",
+                    s.members[i].match);
+        }
+        fprintf(stderr, "\n");
+    }
 }
 
 void

@@ -57,16 +57,23 @@ struct machine {
     bool refuses_restore; /* as a machine of an older version would */
 };
 
+/* What a node's metadata would say that it hosts. */
+struct placement {
+    qr_replica_id self;
+    unsigned voters; /* 0: it joined */
+    bool is_volatile;
+};
+
 struct node {
     struct cluster *cluster;
     qr_node_id id;
-    uint32_t incarnation;
     struct disk_sim *disk;
     struct store *store;
     struct qr_host *host;
-    struct map machines; /* group -> struct machine */
-    uint64_t deleted;    /* config->deleted was called */
-    uint64_t gone;       /* machines that went */
+    struct map machines;   /* group -> struct machine */
+    struct map placements; /* group -> struct placement */
+    uint64_t deleted;      /* config->deleted was called */
+    uint64_t gone;         /* machines that went */
     uint64_t disk_delay_us;
 };
 
@@ -101,7 +108,8 @@ qr_replica_id cluster_replica(qr_node_id node);
 void cluster_open(struct cluster *c, qr_group_id group, unsigned voters,
                   bool is_volatile);
 /* Open GROUP on NODE as a replica that waits to be added. */
-void cluster_join(struct cluster *c, qr_group_id group, qr_node_id node);
+void cluster_join(struct cluster *c, qr_group_id group, qr_node_id node,
+                  qr_replica_id self);
 /* The same for one node only, with the first VOTERS nodes as members. */
 void cluster_open_on(struct cluster *c, qr_group_id group, qr_node_id node,
                      unsigned voters, bool stand, bool is_volatile);
@@ -125,6 +133,8 @@ bool cluster_propose(struct cluster *c, qr_group_id group, size_t size,
 /* Run until every open replica of GROUP that is up has applied what the
  * leader has, at most MS; false if they have not. */
 bool cluster_converges(struct cluster *c, qr_group_id group, uint64_t ms);
+/* Write where every replica of GROUP stands to standard error. */
+void cluster_dump(struct cluster *c, qr_group_id group);
 /* Read every live entry of GROUP on NODE and compare it with the oracle. */
 void cluster_check_bodies(struct cluster *c, qr_node_id node,
                           qr_group_id group);

@@ -1,0 +1,364 @@
+/* Random schedules: proposals, crashes with and without power, cut ways, loss,
+ * slow disks, snapshots, changes of members, transfers. The oracle watches all
+ * the time; at the end the world is healed, and every group must recover by
+ * itself and be the same everywhere.
+ *
+ * QUORATE_FUZZ="FIRST COUNT SECONDS" runs other seeds, for longer. */
+#include <inttypes.h>
+
+#include "base/rng.h"
+#include "cluster.h"
+#include "lib/harness.h"
+
+enum {
+    GROUPS_MAX = 3,
+    STEP_MS = 20,
+    RECOVERY_MS = 60000
+};
+
+struct schedule {
+    struct cluster *c;
+    struct rng rng;
+    uint64_t seed;
+    unsigned nodes;
+    unsigned groups;
+    uint64_t restart_at[CLUSTER_NODES_MAX + 1];
+    uint64_t heal_at;
+    bool has_faults;
+    bool has_cuts;
+    bool has_changes;
+    bool is_storm;
+    uint32_t next_incarnation;
+};
+
+static bool
+chance(struct schedule *s, unsigned percent)
+{
+    return rng_below(&s->rng, 100) < percent;
+}
+
+static uint64_t
+below(struct schedule *s, uint64_t limit)
+{
+    return rng_below(&s->rng, limit);
+}
+
+static qr_group_id
+any_group(struct schedule *s)
+{
+    return 16 + below(s, s->groups);
+}
+
+static qr_node_id
+any_node(struct schedule *s)
+{
+    return (qr_node_id)(1 + below(s, s->nodes));
+}
+
+static uint64_t
+now_ms(const struct schedule *s)
+{
+    return sim_now_us(s->c->sim) / 1000;
+}
+
+static void
+do_propose(struct schedule *s)
+{
+    unsigned n = (unsigned)below(s, 8);
+
+    for (unsigned i = 0; i < n; i++) {
+        size_t size = chance(s, 5) ? 1000 + below(s, 20000) : below(s, 300);
+
+        (void)cluster_propose(s->c, any_group(s), size, chance(s, 60));
+    }
+}
+
+static void
+do_crash(struct schedule *s)
+{
+    qr_node_id id = any_node(s);
+    uint64_t down = s->is_storm     ? 1 + below(s, 30)
+                    : chance(s, 50) ? 1 + below(s, 300)
+                                    : 1 + below(s, 5000);
+
+    if (cluster_is_up(s->c, id)) {
+        cluster_crash(s->c, id, chance(s, 70));
+        s->restart_at[id] = now_ms(s) + down;
+    }
+}
+
+static void
+do_cut(struct schedule *s)
+{
+    uint64_t mode = below(s, 3);
+    uint64_t half = below(s, UINT64_C(1) << s->nodes);
+    qr_node_id one = any_node(s);
+
+    sim_heal(s->c->sim);
+    for (qr_node_id a = 1; a <= s->nodes; a++) {
+        for (qr_node_id b = 1; b <= s->nodes; b++) {
+            bool is_cut = mode == 0   ? ((half >> a) & 1) != ((half >> b) & 1)
+                          : mode == 1 ? a == one || b == one
+                                      : chance(s, 30);
+
+            sim_cut(s->c->sim, a, b, is_cut);
+        }
+    }
+    s->heal_at = now_ms(s) + 1 + below(s, chance(s, 50) ? 1000 : 6000);
+}
+
+static void
+do_fault(struct schedule *s)
+{
+    if (chance(s, 55)) {
+        do_crash(s);
+    } else if (s->has_cuts) {
+        do_cut(s);
+    }
+}
+
+/* One change of members that the rules allow. */
+static void
+do_change(struct schedule *s)
+{
+    qr_group_id group = any_group(s);
+    qr_node_id leader = cluster_leader(s->c, group);
+    qr_node_id node = any_node(s);
+    struct qr_group *g;
+    struct qr_group_status st;
+    const struct qr_member *m = NULL;
+    unsigned voters = 0;
+
+    if (leader == 0) {
+        return;
+    }
+    g = cluster_group(s->c, leader, group);
+    qr_group_status(g, &st);
+    for (size_t i = 0; i < st.members_count; i++) {
+        voters += st.members[i].member.role == QR_ROLE_VOTER;
+        if (qr_replica_node(st.members[i].member.id) == node) {
+            m = &st.members[i].member;
+        }
+    }
+    if (chance(s, 25)) {
+        (void)qr_group_transfer(g, node);
+    } else if (m == NULL) {
+        if (cluster_is_up(s->c, node) &&
+            cluster_group(s->c, node, group) == NULL) {
+            qr_replica_id id = qr_replica(node, s->next_incarnation++);
+
+            cluster_join(s->c, group, node, id);
+            (void)qr_group_add(g, id);
+        }
+    } else if (m->role != QR_ROLE_VOTER && chance(s, 70)) {
+        (void)qr_group_promote(g, m->id);
+    } else if (voters > 1 || m->role != QR_ROLE_VOTER) {
+        (void)qr_group_remove(g, m->id);
+    }
+}
+
+static void
+do_snapshot(struct schedule *s)
+{
+    struct qr_group *g = cluster_group(s->c, any_node(s), any_group(s));
+
+    if (g != NULL) {
+        qr_group_snapshot(g);
+    }
+}
+
+static void
+restart_due(struct schedule *s, bool is_all)
+{
+    for (qr_node_id id = 1; id <= s->nodes; id++) {
+        if (!cluster_is_up(s->c, id) &&
+            (is_all || now_ms(s) >= s->restart_at[id])) {
+            cluster_start(s->c, id);
+        }
+    }
+    if (s->heal_at != 0 && (is_all || now_ms(s) >= s->heal_at)) {
+        sim_heal(s->c->sim);
+        s->heal_at = 0;
+    }
+}
+
+static void
+tick(struct schedule *s)
+{
+    restart_due(s, false);
+    do_propose(s);
+    if (s->has_faults && chance(s, s->is_storm ? 15 : 4)) {
+        do_fault(s);
+    }
+    if (s->has_changes && chance(s, 5)) {
+        do_change(s);
+    }
+    if (chance(s, 4)) {
+        do_snapshot(s);
+    }
+    cluster_run(s->c, 1 + below(s, 2 * STEP_MS));
+}
+
+static void
+set_up(struct schedule *s)
+{
+    struct sim_net net;
+    unsigned voters;
+
+    rng_init(&s->rng, s->seed);
+    s->nodes = 3 + (unsigned)below(s, 3);
+    s->groups = 1 + (unsigned)below(s, GROUPS_MAX);
+    s->next_incarnation = 2;
+    s->has_faults = chance(s, 85);
+    s->has_cuts = chance(s, 70);
+    s->has_changes = chance(s, 60);
+    s->is_storm = chance(s, 20);
+    s->c = cluster_new(s->seed, s->nodes);
+    s->c->segment_size = 64 << 10 << below(s, 5);
+    s->c->election_timeout_ms = 300 + (uint32_t)below(s, 1500);
+    s->c->heartbeat_ms =
+        s->c->election_timeout_ms / (4 + (uint32_t)below(s, 8));
+    s->c->snapshot_log_entries = 5 + below(s, 200);
+    s->c->snapshot_log_bytes = 1024 << below(s, 10);
+    net = sim_net(s->c->sim);
+    net.delay_max_us =
+        net.delay_min_us + (uint32_t)below(s, chance(s, 50) ? 1000 : 100000);
+    net.loss_per_million = chance(s, 50) ? 0 : (uint32_t)below(s, 100000);
+    net.silent_us = 200000 + (uint32_t)below(s, 2000000);
+    net.window_bytes = chance(s, 50) ? 64 << 20 : 64 << 10;
+    sim_set_net(s->c->sim, &net);
+    for (qr_node_id id = 1; id <= s->nodes; id++) {
+        cluster_crash(s->c, id, false);
+        s->c->nodes[id].disk_delay_us =
+            1 + below(s, chance(s, 50) ? 1000 : 50000);
+        cluster_start(s->c, id);
+    }
+    cluster_run(s->c, 5);
+    for (unsigned i = 0; i < s->groups; i++) {
+        voters = chance(s, 70) ? 3 : 1 + (unsigned)below(s, s->nodes);
+        cluster_open(s->c, 16 + i, voters, false);
+    }
+}
+
+static void
+settle_down(struct schedule *s)
+{
+    struct sim_net net = sim_net(s->c->sim);
+
+    net.loss_per_million = 0;
+    net.delay_max_us = net.delay_min_us + 500;
+    net.window_bytes = 64 << 20;
+    sim_set_net(s->c->sim, &net);
+    restart_due(s, true);
+    for (unsigned i = 0; i < s->groups; i++) {
+        qr_group_id group = 16 + i;
+        qr_node_id leader = cluster_wait_leader(s->c, group, RECOVERY_MS);
+
+        if (leader == 0) {
+            cluster_dump(s->c, group);
+        }
+        cr_assert_neq(leader, 0, "group %" PRIu64 " has no leader", group);
+        cr_assert(cluster_propose(s->c, group, 10, false));
+        if (!cluster_converges(s->c, group, RECOVERY_MS)) {
+            cluster_dump(s->c, group);
+        }
+        cr_assert(cluster_converges(s->c, group, 0),
+                  "group %" PRIu64 " does not converge", group);
+        for (qr_node_id id = 1; id <= s->nodes; id++) {
+            if (cluster_machine(s->c, id, group) != NULL) {
+                cluster_check_bodies(s->c, id, group);
+            }
+        }
+    }
+}
+
+static void
+print_stats(struct schedule *s, uint64_t total)
+{
+    struct sim_stats st;
+    struct qr_host_stats sum = {0};
+
+    sim_stats(s->c->sim, &st);
+    for (qr_node_id id = 1; id <= s->nodes; id++) {
+        struct qr_host_stats h;
+
+        qr_host_stats(s->c->nodes[id].host, &h);
+        sum.steps += h.steps;
+        sum.elections_won += h.elections_won;
+        sum.snapshots_taken += h.snapshots_taken;
+        sum.snapshots_installed += h.snapshots_installed;
+    }
+    fprintf(stderr,
+            "  %u nodes, %u groups, boots %u: %" PRIu64
+            " acknowledged, %" PRIu64 " events, %" PRIu64 " frames (%" PRIu64
+            " lost); since the last boots: steps %" PRIu64
+            ", elections %" PRIu64 ", snapshots %" PRIu64 " taken %" PRIu64
+            " installed\n",
+            s->nodes, s->groups, sim_env(s->c->sim, 1, 0)->boot, total,
+            st.events, st.frames_sent, st.frames_lost, sum.steps,
+            sum.elections_won, sum.snapshots_taken, sum.snapshots_installed);
+}
+
+static void
+run(uint64_t seed, uint64_t seconds)
+{
+    struct schedule s = {.seed = seed};
+    bool is_verbose = getenv("QUORATE_FUZZ") != NULL;
+    uint64_t total = 0;
+    uint64_t end;
+
+    if (is_verbose) {
+        fprintf(stderr, "seed %" PRIu64 "\n", seed);
+    }
+    set_up(&s);
+    end = now_ms(&s) + seconds * 1000;
+    while (now_ms(&s) < end) {
+        tick(&s);
+    }
+    settle_down(&s);
+    for (unsigned i = 0; i < s.groups; i++) {
+        total += cluster_oracle(s.c, 16 + i)->acknowledged;
+    }
+    cr_assert_gt(total, 0);
+    if (is_verbose) {
+        print_stats(&s, total);
+    }
+    cluster_free(&s.c);
+}
+
+static void
+run_many(uint64_t first, unsigned count)
+{
+    const char *text = getenv("QUORATE_FUZZ");
+    uint64_t seconds = 10;
+    char *end;
+
+    if (text != NULL) {
+        first = first * 1000000 + strtoull(text, &end, 10);
+        count = (unsigned)strtoul(end, &end, 10);
+        seconds = strtoull(end, &end, 10);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        run(first + i, seconds);
+    }
+}
+
+Test(fuzz, random_schedules_lose_nothing_and_recover_1)
+{
+    run_many(1, 15);
+}
+
+Test(fuzz, random_schedules_lose_nothing_and_recover_2)
+{
+    run_many(101, 15);
+}
+
+Test(fuzz, random_schedules_lose_nothing_and_recover_3)
+{
+    run_many(201, 15);
+}
+
+Test(fuzz, random_schedules_lose_nothing_and_recover_4)
+{
+    run_many(301, 15);
+}
