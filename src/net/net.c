@@ -6,16 +6,34 @@
  * buffer, and a block that nobody refers to any more starts over. */
 #include "net/net.h"
 
+#include <signal.h>
+
 #include "base/check.h"
 #include "base/mem.h"
 #include "net/listener_internal.h"
 #include "net/stream_internal.h"
+
+/* Writing to a connection that the other end has closed is an error like any
+ * other here, not a reason for the process to die. A handler that somebody
+ * else has installed stays. */
+static void
+net_ignore_sigpipe(void)
+{
+    struct sigaction action;
+
+    if (sigaction(SIGPIPE, NULL, &action) == 0 &&
+        action.sa_handler == SIG_DFL) {
+        action.sa_handler = SIG_IGN;
+        (void)sigaction(SIGPIPE, &action, NULL);
+    }
+}
 
 struct net *
 net_new(uv_loop_t *loop, net_wake_cb wake, void *arg)
 {
     struct net *net = mem_zalloc(1, sizeof(*net));
 
+    net_ignore_sigpipe();
     net->magic = NET_MAGIC;
     net->loop = loop;
     net->wake = wake;

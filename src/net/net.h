@@ -25,7 +25,8 @@ enum {
 typedef void (*net_wake_cb)(void *arg);
 
 /* A net on LOOP (borrowed until net_free). WAKE may be NULL if the owner calls
- * net_flush() each turn anyway. */
+ * net_flush() each turn anyway. Has the process ignore SIGPIPE, unless it has
+ * a handler. */
 struct net *net_new(uv_loop_t *loop, net_wake_cb wake, void *arg);
 
 /* Free *NET, nulled. All its streams and listeners have closed. */

@@ -10,10 +10,9 @@
 #ifndef PEER_FRAME_H
 #define PEER_FRAME_H
 
+#include <quorate/types.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 #include "base/slice.h"
 
@@ -36,10 +35,10 @@ enum frame_class {
 
 /* Who handles it. A range of kinds per room. */
 enum frame_kind {
-    FRAME_LINK_FIRST = 0,      /* peer */
-    FRAME_RAFT_FIRST = 16,     /* consensus */
-    FRAME_BROKER_FIRST = 64,   /* broker */
-    FRAME_MGMT_FIRST = 128,    /* operator commands */
+    FRAME_LINK_FIRST = 0,    /* peer */
+    FRAME_RAFT_FIRST = 16,   /* consensus */
+    FRAME_BROKER_FIRST = 64, /* broker */
+    FRAME_MGMT_FIRST = 128,  /* operator commands */
     FRAME_KIND_LIMIT = 256
 };
 
@@ -58,7 +57,9 @@ struct frame {
     struct frame *next;    /* for whoever queues it */
 };
 
-enum { FRAME_TO_GROUP = 0xffff };
+enum {
+    FRAME_TO_GROUP = 0xffff
+};
 
 /* An address: a shard of a node. */
 struct address {

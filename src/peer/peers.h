@@ -52,6 +52,9 @@ struct peers_limits {
     size_t window[FRAME_CLASS_COUNT]; /* 1, 64, 64, 8 MiB */
 };
 
+/* Put the default where LIMITS has 0. */
+void peers_limits_fill(struct peers_limits *limits);
+
 /* Who this node is. */
 struct peers_identity {
     struct uuid cluster; /* nil: blank, not yet of any cluster */
@@ -59,6 +62,8 @@ struct peers_identity {
     qr_node_id node;     /* 0 until known */
     uint32_t boot;
     uint16_t shards;
+    uint32_t protocol_min; /* 0: QR_PEER_PROTOCOL_MIN */
+    uint32_t protocol_max; /* 0: QR_PEER_PROTOCOL_MAX */
     char cluster_name[QR_NAME_SIZE_MAX + 1];
     char node_name[QR_NAME_SIZE_MAX + 1];
 };
@@ -70,11 +75,15 @@ struct link_gauge {
     size_t window[FRAME_CLASS_COUNT];
 };
 
+/* Nothing waits; WINDOW has FRAME_CLASS_COUNT sizes. */
+void link_gauge_init(struct link_gauge *gauge, const size_t *window);
 /* Add SIZE to class KLASS, or false if that passes the window. A frame larger
  * than the window passes while nothing waits. Any thread. */
 bool link_gauge_charge_mt(struct link_gauge *gauge, unsigned klass,
                           size_t size);
-/* Take back what was charged. Any thread. */
+/* Add SIZE whatever the window is: it is there already. Any thread. */
+void link_gauge_add_mt(struct link_gauge *gauge, unsigned klass, size_t size);
+/* Take back what was charged or added. Any thread. */
 void link_gauge_discharge_mt(struct link_gauge *gauge, unsigned klass,
                              size_t size);
 
@@ -129,6 +138,10 @@ void peers_flush(struct peers *peers);
 /* The live link to NODE: *PEER (may be NULL) is filled in; false if none. */
 bool peers_link(const struct peers *peers, qr_node_id node,
                 struct link_peer *peer);
+
+/* Read no link, or read them again: for a receiver that does not keep up.
+ * Links that are not read are not taken for silent. */
+void peers_pause(struct peers *peers, bool paused);
 
 /* Close every link, the listener and all attempts. No event comes any more.
  * DONE (may be NULL) runs later, on the loop, when all have closed. */

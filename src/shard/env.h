@@ -10,11 +10,10 @@
 #ifndef SHARD_ENV_H
 #define SHARD_ENV_H
 
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 #include "base/timer.h"
 #include "peer/frame.h"
@@ -23,7 +22,9 @@
 struct env;
 struct logger;
 
-enum { ENV_HANDLERS_MAX = 8 };
+enum {
+    ENV_HANDLERS_MAX = 8
+};
 
 /* Slow work: `run` on a pool thread (touches only this object), then `done`
  * on the shard. Embedded in its owner, pinned until done. */
@@ -48,8 +49,7 @@ struct env_ops {
     bool (*post)(struct env *env, struct address to, struct frame **frame);
     /* The link to NODE is up; bytes that wait in KLASS towards it. */
     bool (*is_linked)(struct env *env, qr_node_id node);
-    size_t (*backlog)(struct env *env, qr_node_id node,
-                      enum frame_class klass);
+    size_t (*backlog)(struct env *env, qr_node_id node, enum frame_class klass);
     /* Queue slow work; bounded pool. */
     void (*work)(struct env *env, struct work *work);
     /* Ask for a turn soon, though nothing arrives. */
