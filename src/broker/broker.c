@@ -83,7 +83,7 @@ on_queue_gone(void *arg, struct meta_queue *queue)
     struct queue_group *group = map_get(&b->groups, queue->group);
 
     if (client != NULL) {
-        queue_client_queue_gone(client);
+        queue_client_queue_gone(client, queue);
     }
     if (group != NULL) {
         (void)map_remove(&b->groups, queue->group);

@@ -80,9 +80,8 @@ struct broker {
     bool is_current; /* this start is in the metadata: it is up to date */
     bool is_bootstrapping;
     struct timer nodes_timer;
-    struct login *login; /* login.c */
-    struct access
-        *access;     /* access.c */
+    struct login *login;   /* login.c */
+    struct access *access; /* access.c */
 };
 
 enum {

@@ -69,7 +69,6 @@ struct query {
 struct queue_client {
     unsigned magic;
     struct broker *broker;
-    struct meta_queue *queue;
     qr_group_id group;
     enum client_state state;
     qr_node_id leader;     /* bound: to it; resolving: whom was asked last */
@@ -96,6 +95,20 @@ struct queue_client {
 };
 
 static void resolve(struct queue_client *q);
+static void end_ask(struct queue_client *q, struct ask *ask,
+                    enum queue_status status, uint64_t value);
+
+/* The queue's record: looked up each time, since a restored snapshot of the
+ * metadata replaces all records. */
+static const struct meta_queue *
+record(const struct queue_client *q)
+{
+    const struct meta_queue *queue =
+        meta_queue_by_group(q->broker->meta, q->group);
+
+    ASSERT(queue != NULL); /* else queue_client_queue_gone() was called */
+    return queue;
+}
 
 static uint64_t
 now_ms(const struct queue_client *q)
@@ -162,6 +175,22 @@ next_seq(struct queue_client *q)
     }
     client_dirty(q);
     return q->seq_next++;
+}
+
+/* The ask that is out, or NULL. */
+static struct ask *
+ask_out(struct queue_client *q)
+{
+    struct list *it;
+
+    list_foreach (it, &q->asks) {
+        struct ask *ask = list_entry(it, struct ask, link);
+
+        if (ask->seq != 0 && ask->kind != QUEUE_CANCEL) {
+            return ask;
+        }
+    }
+    return NULL;
 }
 
 /* Emit the first ask that waits, if none is out. */
@@ -327,6 +356,21 @@ drop_unsent_asks(struct queue_client *q, const struct consumer_impl *c)
     }
 }
 
+/* A GET whose message is on its way to a consumer that has gone: the message
+ * goes back with the consumer, and nobody waits for it. */
+static void
+end_orphan(struct queue_client *q)
+{
+    struct ask *ask = ask_out(q);
+
+    if (ask != NULL && ask->consumer == NULL && ask->has_result) {
+        if (ask->call->call != NULL) {
+            broker_call_abandon(ask->call->call);
+        }
+        end_ask(q, ask, QUEUE_EMPTY, 0);
+    }
+}
+
 void
 queue_client_detach(struct queue_client *q, struct consumer_impl *c)
 {
@@ -335,6 +379,7 @@ queue_client_detach(struct queue_client *q, struct consumer_impl *c)
     OBJ_CHECK(q, CLIENT_MAGIC);
     forget_consumer(q, c);
     drop_unsent_asks(q, c);
+    end_orphan(q);
     seq = next_seq(q);
     queue_put_consumer(&q->building, QUEUE_DETACH, q->broker->session, seq,
                        c->number);
@@ -456,7 +501,7 @@ choose(struct queue_client *q)
 {
     struct queue_group *g = map_get(&q->broker->groups, q->group);
     qr_node_id node = q->hint;
-    size_t count = q->queue->members_count;
+    size_t count = record(q)->members_count;
 
     q->hint = 0;
     if (is_candidate(q, node)) {
@@ -470,7 +515,7 @@ choose(struct queue_client *q)
     }
     for (size_t i = 0; i < count; i++) {
         node = qr_replica_node(
-            q->queue->members[(q->attempts + i) % count].replica);
+            record(q)->members[(q->attempts + i) % count].replica);
         if (is_candidate(q, node)) {
             return node;
         }
@@ -669,22 +714,6 @@ on_applied(struct queue_client *q, uint64_t seq)
     end_cancels(q, seq);
 }
 
-/* The ask that is out, or NULL. */
-static struct ask *
-ask_out(struct queue_client *q)
-{
-    struct list *it;
-
-    list_foreach (it, &q->asks) {
-        struct ask *ask = list_entry(it, struct ask, link);
-
-        if (ask->seq != 0 && ask->kind != QUEUE_CANCEL) {
-            return ask;
-        }
-    }
-    return NULL;
-}
-
 static bool
 delivery_parse(const struct slice *message, struct broker_delivery *d)
 {
@@ -720,17 +749,21 @@ end_ask(struct queue_client *q, struct ask *ask, enum queue_status status,
     if (status == QUEUE_EXCLUSIVE) {
         broker_fault_set(&reply.fault, BROKER_ACCESS_REFUSED,
                          "queue '%.*s' in vhost '%.*s' in exclusive use",
-                         (int)q->queue->name.size, q->queue->name.data,
-                         (int)q->queue->vhost.size, q->queue->vhost.data);
+                         (int)record(q)->name.size, record(q)->name.data,
+                         (int)record(q)->vhost.size, record(q)->vhost.data);
     } else if (status == QUEUE_LIMIT) {
         broker_fault_set(&reply.fault, BROKER_RESOURCE,
                          "queue '%.*s' in vhost '%.*s' has too many consumers "
                          "or clients",
-                         (int)q->queue->name.size, q->queue->name.data,
-                         (int)q->queue->vhost.size, q->queue->vhost.data);
+                         (int)record(q)->name.size, record(q)->name.data,
+                         (int)record(q)->vhost.size, record(q)->vhost.data);
     } else if (ask->kind == QUEUE_GET && delivery.id != 0 &&
                delivery_parse(&message, &delivery)) {
         reply.delivery = &delivery;
+    }
+    if (reply.delivery != NULL && call->call == NULL && c != NULL) {
+        /* Its deadline passed meanwhile: nobody will settle it. */
+        queue_client_settle(q, c, delivery.id, delivery.id, BROKER_REQUEUE);
     }
     if (c != NULL) {
         c->is_attached = reply.fault.kind == BROKER_OK;
@@ -755,7 +788,7 @@ on_result(struct queue_client *q, const struct queue_effect *e)
         return; /* an old one, repeated */
     }
     if (ask->kind == QUEUE_GET && e->status == QUEUE_OK &&
-        ask->delivery.id == 0) {
+        ask->delivery.id == 0 && ask->consumer != NULL) {
         ask->has_result = true;
         ask->value = e->value;
         return;
@@ -815,7 +848,7 @@ on_delivery(struct queue_client *q, const struct queue_effect *e,
     if (!delivery_parse(message, &d)) {
         log_error(q->broker->log, "queue",
                   "queue '%.*s': a stored message is malformed; discarded",
-                  (int)q->queue->name.size, q->queue->name.data);
+                  (int)record(q)->name.size, record(q)->name.data);
         queue_client_settle(q, c, d.id, d.id, BROKER_DISCARD);
         return;
     }
@@ -944,7 +977,7 @@ on_counts(struct queue_client *q, struct frame *f)
     reply.messages = cursor_varint(&c);
     (void)cursor_varint(&c);
     reply.consumers = cursor_varint(&c);
-    reply.queue = q->queue->name;
+    reply.queue = record(q)->name;
     slice_unref(&content);
     if (c.bad) {
         return;
@@ -1016,7 +1049,6 @@ queue_client_get(struct broker *b, struct meta_queue *queue)
     q = mem_zalloc(1, sizeof(*q));
     q->magic = CLIENT_MAGIC;
     q->broker = b;
-    q->queue = queue;
     q->group = queue->group;
     q->seq_next = 1;
     q->resolving_ms = now_ms(q);
@@ -1086,7 +1118,7 @@ queue_client_free(struct queue_client *q)
 }
 
 void
-queue_client_queue_gone(struct queue_client *q)
+queue_client_queue_gone(struct queue_client *q, const struct meta_queue *queue)
 {
     uint64_t *numbers = map_keys_sorted(&q->consumers);
     size_t count = q->consumers.count;
@@ -1094,9 +1126,9 @@ queue_client_queue_gone(struct queue_client *q)
 
     OBJ_CHECK(q, CLIENT_MAGIC);
     broker_fault_set(&fault, BROKER_NOT_FOUND,
-                     "no queue '%.*s' in vhost '%.*s'",
-                     (int)q->queue->name.size, q->queue->name.data,
-                     (int)q->queue->vhost.size, q->queue->vhost.data);
+                     "no queue '%.*s' in vhost '%.*s'", (int)queue->name.size,
+                     queue->name.data, (int)queue->vhost.size,
+                     queue->vhost.data);
     /* A queue that is deleted takes its messages along: to their publishers
      * they are settled, as in RabbitMQ. */
     confirm_upto(q, UINT64_MAX);

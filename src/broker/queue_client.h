@@ -43,7 +43,8 @@ struct queue_client *queue_client_get(struct broker *b,
                                       struct meta_queue *queue);
 /* The queue is gone: what waits is confirmed, consumers are cancelled, calls
  * fail with NOT_FOUND; frees the client. */
-void queue_client_queue_gone(struct queue_client *q);
+void queue_client_queue_gone(struct queue_client *q,
+                             const struct meta_queue *queue);
 /* At shutdown: free, calling nobody. */
 void queue_client_free(struct queue_client *q);
 /* The queue's members changed. */

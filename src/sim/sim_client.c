@@ -426,3 +426,14 @@ sim_client_free(struct sim_client **c)
     mem_free(*c);
     *c = NULL;
 }
+
+void
+sim_client_describe(const struct sim_client *c, struct buf *out)
+{
+    static const char *const states[] = {"away", "declaring", "binding",
+                                         "attaching", "ready"};
+
+    buf_putf(out, "client %u of %s: %s on n%u.%u, %zu unconfirmed, %zu held\n",
+             c->config.number, c->queue, states[c->state], c->node, c->shard,
+             c->out.count, c->held_count);
+}

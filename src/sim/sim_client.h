@@ -12,6 +12,7 @@
 #include "sim/sim_check.h"
 #include "sim/sim_env.h"
 
+struct buf;
 struct sim_client;
 struct sim_node;
 
@@ -38,5 +39,7 @@ void sim_client_lost(struct sim_client *c);
 bool sim_client_is_on(const struct sim_client *c, qr_node_id node);
 /* No more messages, returns or goodbyes; only consume and acknowledge. */
 void sim_client_settle_down(struct sim_client *c);
+/* A line for people. */
+void sim_client_describe(const struct sim_client *c, struct buf *out);
 
 #endif

@@ -45,5 +45,7 @@ bool sim_node_queue_state(const struct sim_node *n, qr_group_id group,
 /* The same for the metadata, on SHARD. */
 bool sim_node_meta_state(const struct sim_node *n, uint16_t shard,
                          qr_index *applied, struct buf *state);
+/* Lines for people: each queue group here, its counts and consumers. */
+void sim_node_describe(const struct sim_node *n, struct buf *out);
 
 #endif

@@ -373,6 +373,23 @@ settle(struct world *w)
     }
 }
 
+/* Where everything stands, on standard error. */
+static void
+describe(struct world *w)
+{
+    struct buf out;
+
+    buf_init(&out);
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        sim_node_describe(w->nodes[i], &out);
+    }
+    for (uint32_t i = 0; i < w->clients_count; i++) {
+        sim_client_describe(w->clients[i], &out);
+    }
+    (void)fwrite(out.data, 1, out.size, stderr);
+    buf_deinit(&out);
+}
+
 static void
 tear_down(struct world *w)
 {
@@ -430,6 +447,9 @@ sim_world_run(const struct sim_world_config *config,
         }
     }
     compare(&w);
+    if (config->is_verbose && w.check.violation[0] != '\0') {
+        describe(&w);
+    }
     fill_result(&w);
     tear_down(&w);
     sim_check_deinit(&w.check);
