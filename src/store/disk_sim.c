@@ -596,10 +596,10 @@ perform_part(struct disk_sim *d, const struct sim_req *r)
     if (r->kind == SIM_WRITE) {
         total = iov_total(req);
         if (req->offset + total <= handle_of(req->file)->file->size) {
-            /* Usually it is the sync that was under way. */
-            write_to_cache(req, rng_below(d->rng, 4) > 0
-                                    ? total
-                                    : rng_between(d->rng, 0, total));
+            /* Usually it is the sync that was under way; a copy into the
+             * page cache stops between sectors, if at all. */
+            total = rng_below(d->rng, 4) > 0 ? total : rng_below(d->rng, total);
+            write_to_cache(req, total - total % SIM_SECTOR);
         }
     } else if (r->kind == SIM_CREATE && find(d, req->name) == NULL &&
                req->size <= sim_free_bytes(&d->base)) {
