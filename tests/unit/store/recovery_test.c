@@ -1,0 +1,424 @@
+/* Starts that find something wrong, or something that only looks wrong. */
+#include <quorate/version.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "lib/harness.h"
+#include "rig.h"
+#include "store/record.h"
+#include "store/recovery.h"
+
+enum {
+    SIZE = 1000
+};
+
+static const char *first = "segment-00000001.log";
+
+/* A group with COUNT entries of SIZE bytes, each a batch of its own. */
+static void
+fill(struct rig *r, qr_index count)
+{
+    rig_create(r, 16);
+    for (qr_index i = 1; i <= count; i++) {
+        rig_append(r, 16, i, 1, 1, SIZE);
+        rig_settle(r);
+    }
+}
+
+static qr_index
+last_index(struct rig *r)
+{
+    struct store_group_info info;
+
+    cr_assert_eq(store_group_info(r->store, 16, &info), 0);
+    return info.last_index;
+}
+
+/* The first sector of NAME. */
+static void
+read_header(struct rig *r, const char *name, uint8_t out[SECTOR_SIZE])
+{
+    struct disk *disk = r->config.disk;
+    struct disk_file *file;
+
+    cr_assert_eq(disk->ops->open(disk, name, &file), 0);
+    cr_assert_eq(disk->ops->read(file, 0, out, SECTOR_SIZE), 0);
+    disk->ops->close(file);
+}
+
+/* Put DATA in place of file NAME. */
+static void
+overwrite(struct rig *r, const char *name, uint64_t offset, const void *data,
+          size_t size)
+{
+    struct disk *disk = r->config.disk;
+    void *bytes;
+    size_t total;
+
+    cr_assert_eq(disk->ops->slurp(disk, name, 64 << 20, &bytes, &total), 0);
+    memcpy((uint8_t *)bytes + offset, data, size);
+    cr_assert_eq(disk->ops->replace(disk, name, bytes, total), 0);
+    mem_free(bytes);
+}
+
+static void
+flip(struct rig *r, const char *name, uint64_t offset)
+{
+    cr_assert_eq(disk_sim_flip(r->sim, name, offset, 0x10), 0);
+}
+
+/* The store does not open, with CODE and a text that has both parts. */
+static void
+must_refuse(struct rig *r, int code, const char *part, const char *other)
+{
+    int rv = rig_open(r);
+
+    cr_assert_eq(rv, -code, "%d: %s", rv, r->err.text);
+    cr_assert_null(r->store);
+    cr_assert_not_null(strstr(r->err.text, part), "%s", r->err.text);
+    cr_assert_not_null(strstr(r->err.text, other), "%s", r->err.text);
+}
+
+Test(recovery, cuts_a_torn_tail)
+{
+    struct rig r;
+
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        rig_init(&r, seed);
+        fill(&r, 3);
+        rig_append(&r, 16, 4, 8, 1, SIZE);
+        store_flush(r.store);
+        rig_crash(&r, 500000);
+        rig_must_open(&r);
+        cr_assert(last_index(&r) == 3 || last_index(&r) == 11);
+        /* The place is written again, and nothing of the old shows through. */
+        rig_append(&r, 16, last_index(&r) + 1, 1, 2, 10);
+        rig_settle(&r);
+        rig_reopen(&r);
+        cr_assert(last_index(&r) == 4 || last_index(&r) == 12);
+        cr_assert(rig_has(&r, 16, last_index(&r), 2, 10));
+        rig_deinit(&r);
+    }
+}
+
+Test(recovery, reports_rot_with_file_and_offset)
+{
+    struct rig r;
+
+    rig_init(&r, 1);
+    fill(&r, 5);
+    rig_close(&r);
+    flip(&r, first, SEGMENT_HEADER_SIZE + 200);
+    must_refuse(&r, QR_ECORRUPT, first, "offset 512");
+    rig_deinit(&r);
+}
+
+Test(recovery, reports_rot_in_any_byte_before_the_last_batch)
+{
+    struct rig r;
+    unsigned refused = 0;
+
+    rig_init(&r, 2);
+    fill(&r, 4);
+    rig_close(&r);
+    /* Batches of 1,128 (with the group's creation), then 1,064 bytes. */
+    for (uint64_t at = 0; at < SEGMENT_HEADER_SIZE + 1024; at += 7) {
+        if (at >= 64 && at < SEGMENT_HEADER_SIZE) {
+            continue; /* means nothing */
+        }
+        flip(&r, first, at);
+        cr_assert_eq(rig_open(&r), -QR_ECORRUPT, "offset %llu",
+                     (unsigned long long)at);
+        refused++;
+        flip(&r, first, at);
+    }
+    cr_assert_gt(refused, 100);
+    rig_must_open(&r);
+    cr_assert_eq(last_index(&r), 4);
+    rig_deinit(&r);
+}
+
+Test(recovery, takes_rot_in_the_last_batch_for_a_torn_tail)
+{
+    struct rig r;
+
+    rig_init(&r, 3);
+    fill(&r, 2);
+    rig_close(&r);
+    flip(&r, first, SEGMENT_HEADER_SIZE + 1536 + 100);
+    rig_must_open(&r);
+    cr_assert_eq(last_index(&r), 1);
+    rig_deinit(&r);
+}
+
+Test(recovery, reports_a_file_that_is_gone)
+{
+    struct rig r;
+
+    rig_init(&r, 4);
+    fill(&r, 150);
+    rig_close(&r);
+    cr_assert_eq(
+        r.config.disk->ops->remove(r.config.disk, "segment-00000002.log"), 0);
+    must_refuse(&r, QR_ECORRUPT, "group 16", "missing");
+    rig_deinit(&r);
+}
+
+Test(recovery, reports_a_file_cut_short)
+{
+    struct rig r;
+    struct disk *disk;
+    void *bytes;
+    size_t size;
+
+    rig_init(&r, 5);
+    fill(&r, 5);
+    rig_close(&r);
+    disk = r.config.disk;
+    cr_assert_eq(disk->ops->slurp(disk, first, 64 << 20, &bytes, &size), 0);
+    cr_assert_eq(disk->ops->replace(disk, first, bytes, size / 2), 0);
+    mem_free(bytes);
+    must_refuse(&r, QR_ECORRUPT, first, "cut short");
+    rig_deinit(&r);
+}
+
+Test(recovery, refuses_segments_of_another_node)
+{
+    struct rig r;
+
+    rig_init(&r, 6);
+    fill(&r, 1);
+    rig_close(&r);
+    r.config.node_uuid[3] ^= 1;
+    must_refuse(&r, QR_ECONFLICT, first, "right data directory");
+    r.config.node_uuid[3] ^= 1;
+    r.config.shard++;
+    must_refuse(&r, QR_ECONFLICT, "shard 3", "shard 4");
+    r.config.shard--;
+    rig_must_open(&r);
+    rig_deinit(&r);
+}
+
+Test(recovery, refuses_a_newer_format)
+{
+    struct rig r;
+    struct segment_header h;
+    uint8_t sector[SECTOR_SIZE];
+
+    rig_init(&r, 7);
+    fill(&r, 1);
+    rig_close(&r);
+    read_header(&r, first, sector);
+    cr_assert_eq(segment_header_decode(sector, &h), 0);
+    h.version = QR_STORE_FORMAT + 1;
+    segment_header_encode(&h, sector);
+    overwrite(&r, first, 0, sector, sizeof(sector));
+    must_refuse(&r, QR_EVERSION, first, "newer");
+    rig_deinit(&r);
+}
+
+Test(recovery, reports_two_segments_in_one_place)
+{
+    struct rig r;
+    uint8_t sector[SECTOR_SIZE];
+
+    rig_init(&r, 8);
+    fill(&r, 5);
+    rig_close(&r);
+    read_header(&r, first, sector);
+    cr_assert_eq(r.config.disk->ops->replace(r.config.disk,
+                                             "segment-00000009.log", "", 0),
+                 0);
+    rig_must_open(&r); /* an empty file is removed */
+    rig_close(&r);
+    cr_assert_eq(disk_sim_flip(r.sim, "segment-00000009.log", 0, 1),
+                 -QR_ENOENT);
+    {
+        struct disk *disk = r.config.disk;
+        void *bytes;
+        size_t size;
+
+        cr_assert_eq(disk->ops->slurp(disk, first, 64 << 20, &bytes, &size), 0);
+        cr_assert_eq(
+            disk->ops->replace(disk, "segment-00000009.log", bytes, size), 0);
+        mem_free(bytes);
+    }
+    must_refuse(&r, QR_ECORRUPT, first, "same place");
+    rig_deinit(&r);
+}
+
+Test(recovery, ignores_files_that_are_not_segments)
+{
+    struct rig r;
+    struct disk *disk;
+
+    rig_init(&r, 9);
+    fill(&r, 1);
+    rig_close(&r);
+    disk = r.config.disk;
+    cr_assert_eq(disk->ops->replace(disk, "identity", "x", 1), 0);
+    cr_assert_eq(disk->ops->replace(disk, "segment-1.log", "x", 1), 0);
+    cr_assert_eq(disk->ops->replace(disk, "segment-00000001.lox", "x", 1), 0);
+    rig_must_open(&r);
+    cr_assert_eq(rig_stats(&r).segments, 1);
+    cr_assert_eq(last_index(&r), 1);
+    rig_deinit(&r);
+}
+
+Test(recovery, removes_leftovers_of_creations)
+{
+    struct rig r;
+    struct disk *disk;
+    struct disk_sim_stats stats;
+    uint8_t zeros[1024] = {0};
+
+    rig_init(&r, 10);
+    rig_close(&r);
+    disk = r.config.disk;
+    cr_assert_eq(disk->ops->replace(disk, first, zeros, 100), 0);
+    cr_assert_eq(disk->ops->replace(disk, "segment-00000002.log", zeros, 1024),
+                 0);
+    rig_must_open(&r);
+    disk_sim_stats(r.sim, &stats);
+    cr_assert_eq(stats.bytes_used, 0);
+    rig_deinit(&r);
+}
+
+Test(recovery, reads_a_sealed_segment_by_its_index)
+{
+    struct rig r;
+
+    rig_init(&r, 11);
+    fill(&r, 100);
+    rig_close(&r);
+    /* With an index nobody looks at the data, so nobody sees this. */
+    flip(&r, first, SEGMENT_HEADER_SIZE + 200);
+    rig_must_open(&r);
+    cr_assert_eq(last_index(&r), 100);
+    cr_assert_not(rig_has(&r, 16, 1, 1, SIZE));
+    cr_assert(rig_has(&r, 16, 2, 1, SIZE));
+    rig_deinit(&r);
+}
+
+Test(recovery, reads_the_data_when_an_index_is_damaged)
+{
+    static const uint64_t from_end[] = {600, 500, 462};
+
+    for (size_t i = 0; i < 3; i++) {
+        struct rig r;
+
+        rig_init(&r, 12);
+        fill(&r, 100);
+        rig_close(&r);
+        flip(&r, first, STORE_SEGMENT_SIZE_MIN - from_end[i]);
+        rig_must_open(&r);
+        cr_assert_eq(last_index(&r), 100);
+        for (qr_index at = 1; at <= 100; at++) {
+            cr_assert(rig_has(&r, 16, at, 1, SIZE));
+        }
+        rig_deinit(&r);
+    }
+}
+
+Test(recovery, misses_a_batch_at_the_end_of_a_segment_without_index)
+{
+    struct rig r;
+    uint64_t at = SEGMENT_HEADER_SIZE;
+    uint8_t magic[4];
+    struct disk_file *file;
+    struct disk *disk;
+
+    rig_init(&r, 13);
+    fill(&r, 100);
+    rig_close(&r);
+    disk = r.config.disk;
+    cr_assert_eq(disk->ops->open(disk, first, &file), 0);
+    for (uint64_t next = at; next < STORE_SEGMENT_SIZE_MIN - 1024;
+         next += SECTOR_SIZE) {
+        cr_assert_eq(disk->ops->read(file, next, magic, 4), 0);
+        at = memcmp(magic, "QRBT", 4) == 0 ? next : at;
+    }
+    disk->ops->close(file);
+    cr_assert_gt(at, 30000);
+    flip(&r, first, at + 100);
+    flip(&r, first, STORE_SEGMENT_SIZE_MIN - 500);
+    must_refuse(&r, QR_ECORRUPT, first, "segment-00000002.log goes on after");
+    rig_deinit(&r);
+}
+
+Test(recovery, reports_a_disk_that_cannot_be_read)
+{
+    struct rig r;
+
+    rig_init(&r, 14);
+    fill(&r, 100);
+    rig_snapshot(&r, 16, 50, 0, 0);
+    rig_settle(&r);
+    rig_close(&r);
+    for (uint64_t after = 0;; after++) {
+        int rv;
+
+        disk_sim_fail_reads(r.sim, after, -QR_EIO);
+        rv = rig_open(&r);
+        if (rv == 0) {
+            cr_assert_gt(after, 4);
+            break;
+        }
+        cr_assert_eq(rv, -QR_EIO);
+        cr_assert_not_null(strstr(r.err.text, "segment-"), "%s", r.err.text);
+    }
+    disk_sim_fail_reads(r.sim, 0, 0);
+    cr_assert_eq(last_index(&r), 100);
+    rig_deinit(&r);
+}
+
+Test(recovery, verifies_snapshots_that_an_index_points_to)
+{
+    struct rig r;
+    struct disk_file *file;
+    struct disk *disk;
+    uint8_t text[8];
+    uint64_t at;
+
+    rig_init(&r, 15);
+    fill(&r, 10);
+    rig_snapshot(&r, 16, 5, 2, 3);
+    rig_settle(&r);
+    rig_append(&r, 16, 11, 100, 1, SIZE);
+    rig_settle(&r);
+    rig_close(&r);
+    disk = r.config.disk;
+    cr_assert_eq(disk->ops->open(disk, first, &file), 0);
+    for (at = 0; at < STORE_SEGMENT_SIZE_MIN - 8; at++) {
+        cr_assert_eq(disk->ops->read(file, at, text, 8), 0);
+        if (memcmp(text, "manifest", 8) == 0) {
+            break;
+        }
+    }
+    disk->ops->close(file);
+    flip(&r, first, at);
+    must_refuse(&r, QR_ECORRUPT, first, "checksum");
+    flip(&r, first, at);
+    rig_must_open(&r);
+    rig_deinit(&r);
+}
+
+Test(recovery, goes_on_with_another_segment_size)
+{
+    struct rig r;
+
+    rig_init(&r, 16);
+    fill(&r, 100);
+    rig_close(&r);
+    r.config.segment_size = 2 * STORE_SEGMENT_SIZE_MIN;
+    rig_must_open(&r);
+    rig_append(&r, 16, 101, 300, 1, SIZE);
+    rig_settle(&r);
+    rig_reopen(&r);
+    for (qr_index at = 1; at <= 400; at++) {
+        cr_assert(rig_has(&r, 16, at, 1, SIZE));
+    }
+    rig_deinit(&r);
+}

@@ -1,0 +1,172 @@
+/* The disk that a store takes stays bounded, and what it reuses is clean. */
+#include <string.h>
+
+#include "base/ranges.h"
+#include "lib/harness.h"
+#include "rig.h"
+#include "store/segment.h"
+
+/* One turn of a busy queue: an entry, and now and then a snapshot that keeps
+ * nothing. */
+static void
+turn(struct rig *r, qr_group_id group, qr_index at)
+{
+    rig_append(r, group, at, 1, 1, 900);
+    if (at % 40 == 0) {
+        rig_snapshot(r, group, at - 5, 0, 0);
+    }
+    rig_settle(r);
+}
+
+Test(reuse, keeps_the_disk_bounded_under_endless_load)
+{
+    struct rig r;
+    uint64_t most = 0;
+
+    rig_init(&r, 1);
+    rig_create(&r, 16);
+    for (qr_index at = 1; at <= 5000; at++) {
+        turn(&r, 16, at);
+        most = MAX(most, rig_stats(&r).segments);
+        cr_assert_not(store_is_pressed(r.store));
+    }
+    cr_assert_leq(most, 5);
+    cr_assert_gt(rig_stats(&r).bytes_written, 20 * STORE_SEGMENT_SIZE_MIN);
+    rig_reopen(&r);
+    cr_assert(rig_has(&r, 16, 5000, 1, 900));
+    rig_deinit(&r);
+}
+
+Test(reuse, moves_control_records_of_idle_groups_forward)
+{
+    struct rig r;
+    struct store_group_info info;
+
+    rig_init(&r, 2);
+    for (qr_group_id id = 17; id < 57; id++) {
+        rig_create(&r, id);
+        store_hard_state(r.store, id, id, 1);
+        rig_append(&r, id, 1, 2, 1, 10);
+        rig_snapshot(&r, id, 2, 0, 0);
+    }
+    rig_create(&r, 16);
+    for (qr_index at = 1; at <= 2000; at++) {
+        turn(&r, 16, at);
+    }
+    cr_assert_leq(rig_stats(&r).segments, 6);
+    rig_reopen(&r);
+    for (qr_group_id id = 17; id < 57; id++) {
+        cr_assert_eq(store_group_info(r.store, id, &info), 0);
+        cr_assert_eq(info.term, id);
+        cr_assert_eq(info.vote, 1);
+        cr_assert_eq(info.last_index, 2);
+        cr_assert_eq(info.snapshot.index, 2);
+        cr_assert_eq(info.header.size, 6);
+    }
+    rig_deinit(&r);
+}
+
+Test(reuse, leaves_segments_that_hold_live_entries)
+{
+    struct rig r;
+
+    rig_init(&r, 3);
+    rig_create(&r, 16);
+    rig_create(&r, 17);
+    rig_append(&r, 17, 1, 1, 1, 500);
+    for (qr_index at = 1; at <= 500; at++) {
+        turn(&r, 16, at);
+    }
+    rig_snapshot(&r, 17, 1, 1, 1);
+    rig_settle(&r);
+    for (qr_index at = 501; at <= 1000; at++) {
+        turn(&r, 16, at);
+    }
+    cr_assert(rig_has(&r, 17, 1, 1, 500));
+    cr_assert_leq(rig_stats(&r).segments, 6);
+    rig_reopen(&r);
+    cr_assert(rig_has(&r, 17, 1, 1, 500));
+    rig_deinit(&r);
+}
+
+Test(reuse, forgets_deleted_groups_in_the_end)
+{
+    struct rig r;
+    uint64_t live;
+    qr_index at = 1;
+
+    rig_init(&r, 4);
+    rig_create(&r, 16);
+    for (; at <= 200; at++) {
+        turn(&r, 16, at);
+    }
+    live = rig_stats(&r).live_bytes;
+    for (qr_group_id id = 100; id < 200; id++) {
+        rig_create(&r, id);
+        rig_append(&r, id, 1, 1, 1, 10);
+        rig_settle(&r);
+        store_group_delete(r.store, id);
+    }
+    for (; at <= 1000; at++) {
+        turn(&r, 16, at);
+    }
+    cr_assert_leq(rig_stats(&r).live_bytes, live + 10000);
+    rig_reopen(&r);
+    cr_assert_leq(rig_stats(&r).live_bytes, live + 10000);
+    rig_deinit(&r);
+}
+
+Test(reuse, gives_surplus_files_back)
+{
+    struct rig r;
+    struct store_stats stats;
+
+    rig_init(&r, 5);
+    rig_create(&r, 16);
+    rig_append(&r, 16, 1, 1000, 1, 900);
+    rig_append(&r, 16, 1001, 1, 1, 100000);
+    rig_settle(&r);
+    stats = rig_stats(&r);
+    cr_assert_gt(stats.segments, 15);
+    rig_snapshot(&r, 16, 1001, 0, 0);
+    for (qr_index at = 1002; at <= 1010; at++) {
+        rig_append(&r, 16, at, 1, 1, 900);
+        rig_settle(&r);
+    }
+    stats = rig_stats(&r);
+    cr_assert_leq(stats.segments, 4);
+    cr_assert_leq(stats.segments_free, 2);
+    cr_assert_eq(stats.disk_bytes, stats.segments * STORE_SEGMENT_SIZE_MIN);
+    rig_deinit(&r);
+}
+
+static void
+ignore(struct store_fetch *fetch)
+{
+    (void)fetch;
+}
+
+Test(reuse, waits_for_readers)
+{
+    struct rig r;
+    struct store_fetch fetch = {.done = ignore, .group = 16, .index = 1};
+    struct slice want;
+
+    rig_init(&r, 6);
+    rig_create(&r, 16);
+    rig_append(&r, 16, 1, 60, 1, 900);
+    rig_settle(&r);
+    rig_reopen(&r);
+    cr_assert_not(store_is_cached(r.store, 16, 1));
+    rig_append(&r, 16, 61, 30, 1, 900);
+    store_flush(r.store);
+    store_fetch(r.store, &fetch);
+    rig_snapshot(&r, 16, 90, 0, 0);
+    rig_settle(&r);
+    cr_assert_eq(fetch.result, 0);
+    want = rig_body(16, 1, 1, 900);
+    cr_assert_eq(memcmp(fetch.entry.data.data, want.data, want.size), 0);
+    slice_unref(&want);
+    slice_unref(&fetch.entry.data);
+    rig_deinit(&r);
+}
