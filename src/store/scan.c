@@ -244,6 +244,24 @@ deliver_items(struct scan *sc, const struct trailer *t, const uint8_t *items)
     return rv;
 }
 
+/* Whether a batch follows where T says that the data ends. Then T is left over
+ * from a seal that a crash tore: the segment was read by its batches, went on,
+ * and another seal, torn as well, has written the first bytes of the index
+ * again, which are the same. */
+static bool
+trailer_is_outlived(struct scan *sc, const struct trailer *t)
+{
+    struct batch_header h;
+    const uint8_t *data;
+
+    if (t->data_end + SECTOR_SIZE > sc->seg->header.size) {
+        return false;
+    }
+    data = window_get(sc, t->data_end, SECTOR_SIZE);
+    return data != NULL && batch_header_decode(data, sc->seg->seed, &h) &&
+           h.number == t->batch_last + 1 && h.chain_before == t->chain;
+}
+
 /* -QR_ENOENT: there is no index, or none to be trusted. */
 static int
 scan_index(struct scan *sc)
@@ -256,7 +274,7 @@ scan_index(struct scan *sc)
     if (data == NULL || !trailer_decode(data, seg->seed, &t)) {
         return -QR_ENOENT;
     }
-    if (!trailer_is_sane(seg, &t)) {
+    if (!trailer_is_sane(seg, &t) || trailer_is_outlived(sc, &t)) {
         return -QR_ENOENT;
     }
     at -= sector_round_up(t.index_size);
