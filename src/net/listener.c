@@ -320,13 +320,13 @@ listener_begin_close(struct listener *l)
 }
 
 void
-listener_close(struct listener **lp, listener_close_cb cb, void *arg)
+listener_close(struct listener **listener, listener_close_cb cb, void *arg)
 {
-    struct listener *l = *lp;
+    struct listener *l = *listener;
 
     OBJ_CHECK(l, LISTENER_MAGIC);
     ASSERT(!l->closing);
-    *lp = NULL;
+    *listener = NULL;
     l->on_close = cb;
     l->close_arg = arg;
     listener_begin_close(l);

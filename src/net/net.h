@@ -32,6 +32,7 @@ struct net *net_new(uv_loop_t *loop, net_wake_cb wake, void *arg);
 /* Free *NET, nulled. All its streams and listeners have closed. */
 void net_free(struct net **net);
 
+/* The loop that NET is on. */
 uv_loop_t *net_loop(const struct net *net);
 
 /* Write what the streams have queued. */

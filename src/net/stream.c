@@ -65,7 +65,7 @@ stream_in_move(struct stream *s, size_t want)
         block = block_ref(net->shared);
         at = net->shared_used;
     }
-    if (unread > 0) {
+    if (s->in_block != NULL) {
         memcpy(block->data + at, s->in_block->data + s->in_start, unread);
     }
     block_unref(s->in_block);

@@ -77,7 +77,8 @@ typedef void (*stream_connect_cb)(void *arg, struct stream *stream,
 struct stream_connect;
 
 /* Connect to PORT of HOST (a name or a numeric address; IPv4 and IPv6), or to
- * the Unix-domain socket HOST if it begins with a slash, within TIMEOUT_MS. CB runs exactly once, later, unless it is cancelled before. */
+ * the Unix-domain socket HOST if it begins with a slash, within TIMEOUT_MS.
+ * CB runs exactly once, later, unless it is cancelled before. */
 struct stream_connect *stream_connect(struct net *net, const char *host,
                                       uint16_t port, uint32_t timeout_ms,
                                       stream_connect_cb cb, void *arg);

@@ -156,6 +156,16 @@ stream_out_advance(struct stream *s, size_t size)
     }
 }
 
+/* libuv's buffers are not const, but writes do not touch them. */
+static uv_buf_t
+stream_out_buf(const uint8_t *data, size_t size)
+{
+    uv_buf_t buf = {.len = size};
+
+    memcpy(&buf.base, &data, sizeof(buf.base));
+    return buf;
+}
+
 /* The queue's first pieces in BUFS; how many, and their bytes in *SIZE. */
 static unsigned
 stream_out_gather(const struct stream *s, uv_buf_t *bufs, size_t *size)
@@ -167,9 +177,7 @@ stream_out_gather(const struct stream *s, uv_buf_t *bufs, size_t *size)
     for (size_t i = 0; i < s->out.count && count < STREAM_IOV_MAX; i++) {
         const struct slice *piece = ring_at(&s->out, i);
 
-        /* libuv's buffers are not const, but writes do not touch them. */
-        bufs[count].base = (char *)(uintptr_t)(piece->data + skip);
-        bufs[count].len = piece->size - skip;
+        bufs[count] = stream_out_buf(piece->data + skip, piece->size - skip);
         *size += piece->size - skip;
         skip = 0;
         count++;

@@ -115,15 +115,15 @@ tls_new(struct ssl_ctx_st *ctx, bool is_server, tls_sink_cb sink, void *arg,
 }
 
 void
-tls_free(struct tls **tp)
+tls_free(struct tls **tls)
 {
-    struct tls *t = *tp;
+    struct tls *t = *tls;
 
     if (t == NULL) {
         return;
     }
     OBJ_CHECK(t, TLS_MAGIC);
-    *tp = NULL;
+    *tls = NULL;
     SSL_free(t->ssl);
     BIO_meth_free(t->method);
     t->magic = 0;

@@ -1,8 +1,8 @@
 /* Frames: the one shape of message between shards, on this node or another.
  *
  *   on the wire (docs/formats/peer.md), little endian, 40 bytes:
- *    0 u32 size of what follows the header      4 u32 CRC-32C of the rest
- *    8 u8 version  9 u8 class  10 u16 kind     12 u16 from shard  14 u16 to shard
+ *    0 u32 size of what follows the header     4 u32 CRC-32C of the rest
+ *    8 u8 version  9 u8 class  10 u16 kind    12 u16 from and 14 u16 to shard
  *   16 u64 group  24 u32 head size  28 u32 reserved (0)  32 u64 arg
  *   then `head` (a protobuf message or nothing), then raw content.
  *
@@ -67,6 +67,7 @@ struct address {
     uint16_t shard;
 };
 
+/* A frame without head and content; the caller owns it. */
 struct frame *frame_new(enum frame_class klass, uint16_t kind);
 /* Drops its references; *F becomes NULL. NULL inside is fine. */
 void frame_free(struct frame **f);

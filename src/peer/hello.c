@@ -54,8 +54,9 @@ struct frame *
 hello_frame(const struct peers_identity *self)
 {
     struct peers_identity copy = *self; /* protobuf-c's fields are not const */
-    Peer__Hello hello = PEER__HELLO__INIT;
+    Peer__Hello hello;
 
+    peer__hello__init(&hello);
     hello.protocol_min = hello_protocol_min(self);
     hello.protocol_max = hello_protocol_max(self);
     if (!uuid_is_nil(&copy.cluster)) {
@@ -75,8 +76,9 @@ hello_frame(const struct peers_identity *self)
 struct frame *
 hello_welcome_frame(uint32_t protocol)
 {
-    Peer__Welcome welcome = PEER__WELCOME__INIT;
+    Peer__Welcome welcome;
 
+    peer__welcome__init(&welcome);
     welcome.protocol = protocol;
     return hello_pack(HELLO_WELCOME, &welcome.base);
 }
@@ -84,9 +86,10 @@ hello_welcome_frame(uint32_t protocol)
 struct frame *
 hello_refuse_frame(enum refusal reason, const char *text)
 {
-    Peer__Refuse refuse = PEER__REFUSE__INIT;
+    Peer__Refuse refuse;
     char copy[HELLO_TEXT_SIZE];
 
+    peer__refuse__init(&refuse);
     (void)snprintf(copy, sizeof(copy), "%s", text);
     refuse.reason = (Peer__Refuse__Reason)reason;
     refuse.text = copy;
@@ -106,7 +109,10 @@ hello_text(char *dst, size_t dst_size, const char *src)
     size_t i = 0;
 
     for (; i < dst_size - 1 && src[i] != '\0'; i++) {
-        dst[i] = src[i] >= 0x20 && src[i] < 0x7f ? src[i] : '?';
+        dst[i] = src[i];
+        if (src[i] < 0x20 || src[i] >= 0x7f) {
+            dst[i] = '?';
+        }
     }
     dst[i] = '\0';
 }

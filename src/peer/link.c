@@ -35,7 +35,7 @@ link_describe(const struct link *l, char *text, size_t size)
     if (name[0] == '\0') {
         name = l->peer != NULL ? l->peer->name : l->psk.name;
     }
-    if (l->dialled) {
+    if (l->dialled && l->peer != NULL) {
         (void)snprintf(text, size, "node %s at %s port %u", name, l->peer->host,
                        l->peer->port);
     } else {
@@ -267,7 +267,7 @@ link_in_room(struct link *l)
     }
     block = block_new(want > LINK_READ_SIZE ? want + LINK_READ_ROOM_MIN
                                             : (size_t)LINK_READ_SIZE);
-    if (unread > 0) {
+    if (l->in != NULL) {
         memcpy(block->data, l->in->data + l->in_start, unread);
     }
     block_unref(l->in);

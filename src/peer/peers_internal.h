@@ -72,6 +72,7 @@ struct peers {
     struct peers_log_line said[PEERS_LOG_GATE];
 };
 
+/* The loop's time in milliseconds, fixed within an iteration. */
 uint64_t peers_now(const struct peers *peers);
 
 /* Log a line, unless the same was logged in the last minute. */

@@ -69,7 +69,10 @@ psk_printable(char *dst, size_t dst_size, const void *src, size_t size)
 
     ASSERT(dst_size > 0);
     for (size_t i = 0; i < count; i++) {
-        dst[i] = bytes[i] > 0x20 && bytes[i] < 0x7f ? (char)bytes[i] : '?';
+        dst[i] = '?';
+        if (bytes[i] > 0x20 && bytes[i] < 0x7f) {
+            dst[i] = (char)bytes[i];
+        }
     }
     dst[count] = '\0';
 }

@@ -64,7 +64,7 @@ void mailbox_push_mt(struct mailbox *box, struct ring *mails, size_t limit);
 /* Take all there is into the empty ring MAILS. */
 void mailbox_take(struct mailbox *box, struct ring *mails);
 
-/* The receiver is about to wait: false if there is mail, so that it must not. */
+/* The receiver is about to wait: false if there is mail, so it must not. */
 bool mailbox_sleep(struct mailbox *box);
 /* It no longer waits. */
 void mailbox_awake(struct mailbox *box);

@@ -136,7 +136,7 @@ static void
 shard_arm_timer(struct shard *s)
 {
     uint64_t due = 0;
-    uint64_t now = uv_now(&s->loop);
+    uint64_t now = s->env.ops->now_ms(&s->env);
 
     if (!timers_next(&s->env.timers, &due)) {
         if (s->timer_armed) {
@@ -157,7 +157,7 @@ shard_arm_timer(struct shard *s)
 static void
 shard_run_timers(struct shard *s)
 {
-    uint64_t now = uv_now(&s->loop);
+    uint64_t now = s->env.ops->now_ms(&s->env);
 
     if (s->timer_armed && s->timer_due_ms <= now) {
         s->timer_armed = false;
