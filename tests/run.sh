@@ -18,7 +18,7 @@ all_stages=(unit clang tidy sim asan tsan integration)
 # The tidy rules that take no time.
 quick_rules=(
     assertions banned codespell columns cycles documented file-size format
-    function-size globals importers later layers narrative scripts
+    function-size globals importers later layers narrative nesting scripts
     self-contained tested selftest
 )
 

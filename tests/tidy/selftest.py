@@ -112,6 +112,10 @@ CASES = [
      'src/base/add.c', '801 lines'),
     ('function-size', {'src/base/add.c': function(71)},
      'src/base/add.c', 'long_one has 71 lines'),
+    ('nesting', {'src/base/add.c': c_file(
+        'void\ndeep(int *a)\n{\n' + '    if (*a > 0) {\n' * 5 +
+        '    *a = 0;\n' + '    }\n' * 5 + '}\n')},
+     'src/base/add.c', 'deep nests 5 deep'),
     ('later', {'src/base/add.c': c_file('/* TO' 'DO: more */\n')},
      'src/base/add.c', 'do it'),
     ('narrative', {'src/base/add.c': 'int a;\n'}, 'src/base/add.c', 'open'),
@@ -247,6 +251,10 @@ class TidyRules(unittest.TestCase):
             '\n/* Make and unmake. */\nvoid f(void);\nvoid g(int a,\n'
             '       int b);\nvoid h(void);\n')}
         self.assertEqual(findings('documented', changes), [])
+
+    def test_initializers_are_no_nesting(self):
+        body = 'struct x a = {{{{{0}}}}};\n    a = (struct x){{{{{0}}}}};\n'
+        self.assertEqual(text.nesting_of(body), 0)
 
     def test_70_lines_are_allowed(self):
         self.assertEqual(

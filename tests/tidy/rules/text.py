@@ -8,6 +8,7 @@ from tree import TEXT_SUFFIXES, TOP_FOLDERS, Finding
 COLUMNS_MAX = 80
 FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70
+NESTING_MAX = 4
 LATER = re.compile(r'\b(TO' r'DO|FIX' r'ME|XX' r'X|HA' r'CK)\b')
 
 
@@ -44,6 +45,39 @@ def function_size(tree):
                 yield Finding(source.path, function.first,
                               f'{function.name} has {function.length} lines, '
                               f'{FUNCTION_LINES_MAX} allowed')
+
+
+def nesting_of(body):
+    """How deep blocks lie in blocks; braces of initializers do not count."""
+    depth, deepest, stack = 0, 0, []
+    for m in re.finditer(r'[{}]', body):
+        if m.group(0) == '}':
+            depth -= stack.pop() if stack else 0
+            continue
+        before = body[:m.start()].rstrip()
+        block = before.endswith((')', ':', ';', '{', '}')) or \
+            re.search(r'\b(else|do)$', before) is not None
+        # A compound literal's brace follows its type: (struct x){...}.
+        if re.search(r'\((struct|union|enum) \w+( ?\*)?( ?\[\w*\])?\)$',
+                     before):
+            block = False
+        stack.append(1 if block else 0)
+        depth += stack[-1]
+        deepest = max(deepest, depth)
+    return deepest
+
+
+@rule('nesting')
+def nesting(tree):
+    """Blocks are nested at most 4 deep."""
+    for source in tree.files(('src', 'include', 'tests')):
+        for function in source.functions:
+            deepest = nesting_of(function.body)
+            if deepest > NESTING_MAX:
+                yield Finding(source.path, function.first,
+                              f'{function.name} nests {deepest} deep, '
+                              f'{NESTING_MAX} allowed: ifs rise to the '
+                              'caller, loops sink')
 
 
 @rule('later')

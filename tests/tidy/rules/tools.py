@@ -14,6 +14,7 @@ from tree import Finding
 
 JOBS = int(os.environ.get('TIDY_JOBS', '2'))
 SHELL_FOLDERS = ('deploy', 'tests', '.ci')
+NOTES_MAX = 3
 # What an analyser needs of a compile command. Warnings are the compilers'
 # business, and each compiler knows others.
 KEPT = re.compile(r'-(I|isystem|D|U|std=|include)')
@@ -35,16 +36,18 @@ def in_parallel(function, items):
 
 def gcc_style(tree, output):
     """Findings from lines of the form path:line:column: error: text, with
-    the notes below each."""
-    found = []
+    the first of the notes below each."""
+    found, notes = [], 0
     for line in output.splitlines():
         m = re.match(r'(.+?):(\d+):(?:\d+:)? (?:fatal )?(\w+): (.*)', line)
         if m and m.group(3) in ('error', 'warning'):
             path = os.path.relpath(os.path.join(tree.root, m.group(1)),
                                    tree.root)
             found.append(Finding(path, int(m.group(2)), m.group(4)))
-        elif m and m.group(3) == 'note' and found:
+            notes = 0
+        elif m and m.group(3) == 'note' and found and notes < NOTES_MAX:
             found[-1].text += f'; {m.group(4)}'
+            notes += 1
     return found
 
 
