@@ -12,6 +12,7 @@
 void
 meta_end_init(struct meta_machine *m, struct meta_end *end)
 {
+    ASSERT(m->serial_next > 0);
     end->serial = m->serial_next++;
     end->route = 0;
     list_init(&end->bindings);
@@ -52,6 +53,8 @@ static int
 meta_binding_route_add(struct meta_exchange_record *source,
                        struct meta_text key, struct route_entry *entry)
 {
+    ASSERT(source->magic == META_EXCHANGE_MAGIC);
+    ASSERT(key.size <= QR_NAME_SIZE_MAX);
     switch (source->pub.type) {
     case META_DIRECT:
         direct_add(&source->direct, key.data, key.size, entry);
@@ -71,6 +74,8 @@ static void
 meta_binding_route_remove(struct meta_exchange_record *source,
                           struct route_entry *entry)
 {
+    ASSERT(source->magic == META_EXCHANGE_MAGIC);
+    ASSERT(entry != NULL);
     switch (source->pub.type) {
     case META_DIRECT:
         direct_remove(&source->direct, entry);
@@ -95,6 +100,8 @@ meta_binding_create(struct meta_machine *m, const struct meta_ends *ends,
     void *was = NULL;
     int rv = 0;
 
+    ASSERT(ends->source->magic == META_EXCHANGE_MAGIC);
+    ASSERT(ends->source->pub.name.size > 0);
     list_init(&b->entry.link);
     rv = meta_binding_route_add(ends->source, key, &b->entry);
     if (rv != 0) {
@@ -132,6 +139,7 @@ meta_binding_drop(struct meta_machine *m, struct meta_binding_record *binding)
     meta_binding_key(m, &ends, binding->pub.key, binding->pub.arguments);
     was = strmap_remove(&m->bindings, m->key.data, m->key.size);
     ASSERT(was == binding);
+    ASSERT(source->pub.bindings_count > 0);
     meta_binding_route_remove(source, &binding->entry);
     list_remove(&binding->by_source);
     list_remove(&binding->by_destination);
@@ -149,6 +157,8 @@ meta_binding_drop(struct meta_machine *m, struct meta_binding_record *binding)
 void
 meta_end_unbind(struct meta_machine *m, struct meta_end *end)
 {
+    ASSERT(end->serial > 0);
+    ASSERT(end->serial < m->serial_next);
     while (!list_is_empty(&end->bindings)) {
         meta_binding_drop(m, list_entry(end->bindings.next,
                                         struct meta_binding_record,
@@ -203,6 +213,8 @@ meta_apply_bind(struct meta_machine *m, const Meta__Command *c,
     struct meta_ends ends = {NULL, NULL, NULL};
     enum meta_status status = meta_ends_find(m, &spec, &ends);
 
+    ASSERT(c->of_case == META__COMMAND__OF_BIND);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (status != META_OK) {
         return status;
@@ -234,6 +246,8 @@ meta_apply_unbind(struct meta_machine *m, const Meta__Command *c,
     struct meta_binding_record *binding = NULL;
     enum meta_status status = meta_ends_find(m, &spec, &ends);
 
+    ASSERT(c->of_case == META__COMMAND__OF_UNBIND);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (status != META_OK) {
         return status;

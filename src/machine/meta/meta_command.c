@@ -55,6 +55,7 @@ meta_put_node_up(struct buf *b, uint64_t session, uint64_t request,
     Meta__NodeUp message = META__NODE_UP__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(node != NULL);
     message.id = node->id;
     message.name = meta_bytes(node->name);
     message.address = meta_bytes(node->address);
@@ -73,6 +74,7 @@ meta_put_node_add(struct buf *b, uint64_t session, uint64_t request,
     Meta__NodeAdd message = META__NODE_ADD__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(node != NULL);
     message.name = meta_bytes(node->name);
     message.address = meta_bytes(node->address);
     message.uuid = meta_bytes(
@@ -102,6 +104,7 @@ meta_put_vhost_add(struct buf *b, uint64_t session, uint64_t request,
     Meta__VhostAdd message = META__VHOST_ADD__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(vhost != NULL);
     message.name = meta_bytes(vhost->name);
     message.description = meta_bytes(vhost->description);
     message.tags = meta_bytes(vhost->tags);
@@ -130,6 +133,7 @@ meta_put_user_add(struct buf *b, uint64_t session, uint64_t request,
     Meta__UserAdd message = META__USER_ADD__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(user != NULL);
     message.name = meta_bytes(user->name);
     message.password = meta_bytes(user->password);
     message.tags = meta_bytes(user->tags);
@@ -158,6 +162,7 @@ meta_put_user_password(struct buf *b, uint64_t session, uint64_t request,
     Meta__UserPassword message = META__USER_PASSWORD__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(user != NULL);
     message.name = meta_bytes(user->name);
     message.password = meta_bytes(user->password);
     command.of_case = META__COMMAND__OF_USER_PASSWORD;
@@ -172,6 +177,7 @@ meta_put_user_tags(struct buf *b, uint64_t session, uint64_t request,
     Meta__UserTags message = META__USER_TAGS__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(user != NULL);
     message.name = meta_bytes(user->name);
     message.tags = meta_bytes(user->tags);
     command.of_case = META__COMMAND__OF_USER_TAGS;
@@ -186,6 +192,7 @@ meta_put_permission_set(struct buf *b, uint64_t session, uint64_t request,
     Meta__PermissionSet message = META__PERMISSION_SET__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(permission != NULL);
     message.vhost = meta_bytes(permission->vhost);
     message.user = meta_bytes(permission->user);
     message.configure = meta_bytes(permission->configure);
@@ -203,6 +210,7 @@ meta_put_permission_clear(struct buf *b, uint64_t session, uint64_t request,
     Meta__PermissionClear message = META__PERMISSION_CLEAR__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(permission != NULL);
     message.vhost = meta_bytes(permission->vhost);
     message.user = meta_bytes(permission->user);
     command.of_case = META__COMMAND__OF_PERMISSION_CLEAR;
@@ -217,6 +225,7 @@ meta_put_exchange_declare(struct buf *b, uint64_t session, uint64_t request,
     Meta__ExchangeDeclare message = META__EXCHANGE_DECLARE__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(exchange != NULL);
     message.vhost = meta_bytes(exchange->vhost);
     message.name = meta_bytes(exchange->name);
     message.type = (uint32_t)exchange->type;
@@ -236,6 +245,7 @@ meta_put_exchange_delete(struct buf *b, uint64_t session, uint64_t request,
     Meta__ExchangeDelete message = META__EXCHANGE_DELETE__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(del != NULL);
     message.vhost = meta_bytes(del->vhost);
     message.name = meta_bytes(del->name);
     message.if_unused = del->if_unused;
@@ -253,6 +263,7 @@ meta_put_queue_declare(struct buf *b, uint64_t session, uint64_t request,
     Meta__Owner owner = meta_owner_message(&declare->owner);
     uint32_t nodes[QR_MEMBERS_MAX];
 
+    ASSERT(declare != NULL);
     ASSERT(declare->nodes_count <= QR_MEMBERS_MAX);
     for (size_t i = 0; i < declare->nodes_count; i++) {
         nodes[i] = declare->nodes[i];
@@ -279,6 +290,7 @@ meta_put_queue_delete(struct buf *b, uint64_t session, uint64_t request,
     Meta__Command command = META__COMMAND__INIT;
     Meta__Owner owner = meta_owner_message(&del->owner);
 
+    ASSERT(del != NULL);
     message.vhost = meta_bytes(del->vhost);
     message.name = meta_bytes(del->name);
     message.group = del->group;
@@ -320,6 +332,7 @@ meta_put_bind(struct buf *b, uint64_t session, uint64_t request,
     Meta__Bind message = META__BIND__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(binding != NULL);
     message.vhost = meta_bytes(binding->vhost);
     message.source = meta_bytes(binding->source);
     message.destination = meta_bytes(binding->destination);
@@ -338,6 +351,7 @@ meta_put_unbind(struct buf *b, uint64_t session, uint64_t request,
     Meta__Unbind message = META__UNBIND__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(binding != NULL);
     message.vhost = meta_bytes(binding->vhost);
     message.source = meta_bytes(binding->source);
     message.destination = meta_bytes(binding->destination);
@@ -356,6 +370,7 @@ meta_put_policy_set(struct buf *b, uint64_t session, uint64_t request,
     Meta__PolicySet message = META__POLICY_SET__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(policy != NULL);
     message.vhost = meta_bytes(policy->vhost);
     message.name = meta_bytes(policy->name);
     message.pattern = meta_bytes(policy->pattern);
@@ -375,6 +390,7 @@ meta_put_policy_clear(struct buf *b, uint64_t session, uint64_t request,
     Meta__PolicyClear message = META__POLICY_CLEAR__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(policy != NULL);
     message.vhost = meta_bytes(policy->vhost);
     message.name = meta_bytes(policy->name);
     message.is_operator = policy->is_operator;
@@ -390,6 +406,7 @@ meta_put_parameter_set(struct buf *b, uint64_t session, uint64_t request,
     Meta__ParameterSet message = META__PARAMETER_SET__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(parameter != NULL);
     message.vhost = meta_bytes(parameter->vhost);
     message.component = meta_bytes(parameter->component);
     message.name = meta_bytes(parameter->name);
@@ -406,6 +423,7 @@ meta_put_parameter_clear(struct buf *b, uint64_t session, uint64_t request,
     Meta__ParameterClear message = META__PARAMETER_CLEAR__INIT;
     Meta__Command command = META__COMMAND__INIT;
 
+    ASSERT(parameter != NULL);
     message.vhost = meta_bytes(parameter->vhost);
     message.component = meta_bytes(parameter->component);
     message.name = meta_bytes(parameter->name);
@@ -422,6 +440,7 @@ meta_put_connection_gone(struct buf *b, uint64_t session, uint64_t request,
     Meta__Command command = META__COMMAND__INIT;
     Meta__Owner whose = meta_owner_message(owner);
 
+    ASSERT(owner != NULL);
     message.owner = &whose;
     command.of_case = META__COMMAND__OF_CONNECTION_GONE;
     command.connection_gone = &message;

@@ -26,6 +26,10 @@ meta_exchange_create(struct meta_machine *m, struct meta_vhost_record *vhost,
     struct meta_exchange_record *exchange = mem_zalloc(1, sizeof(*exchange));
     void *was = NULL;
 
+    ASSERT(vhost->magic == META_VHOST_MAGIC);
+    ASSERT(spec->name.size <= QR_NAME_SIZE_MAX);
+    ASSERT(spec->type >= META_DIRECT);
+    ASSERT(spec->type <= META_HEADERS);
     exchange->magic = META_EXCHANGE_MAGIC;
     exchange->vhost = vhost;
     exchange->pub = *spec;
@@ -67,6 +71,8 @@ meta_exchange_drop_one(struct meta_machine *m,
                         exchange->pub.name.size);
     ASSERT(was == exchange);
     ASSERT(exchange->pub.bindings_count == 0);
+    ASSERT(list_is_empty(&exchange->sources));
+    ASSERT(list_is_empty(&exchange->end.bindings));
     direct_deinit(&exchange->direct);
     fanout_deinit(&exchange->fanout);
     topic_deinit(&exchange->topic);
@@ -124,6 +130,8 @@ meta_apply_exchange_declare(struct meta_machine *m, const Meta__Command *c,
     struct meta_vhost_record *vhost =
         meta_vhost_get(m, meta_field(&declare->vhost));
 
+    ASSERT(c->of_case == META__COMMAND__OF_EXCHANGE_DECLARE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (!meta_exchange_spec_is_sound(&spec)) {
         return META_MALFORMED;
@@ -153,6 +161,8 @@ meta_apply_exchange_delete(struct meta_machine *m, const Meta__Command *c,
         meta_vhost_get(m, meta_field(&c->exchange_delete->vhost));
     struct meta_exchange_record *exchange = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_EXCHANGE_DELETE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (vhost == NULL) {
         return META_NO_VHOST;

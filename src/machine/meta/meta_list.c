@@ -17,6 +17,7 @@ meta_each_of(const struct strmap *map, meta_visit_cb *visit, void *arg)
     size_t count = map->count;
     bool go_on = true;
 
+    ASSERT(visit != NULL);
     if (count == 0) {
         return true;
     }

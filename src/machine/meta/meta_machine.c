@@ -117,6 +117,8 @@ meta_apply_command(struct meta_machine *m, const Meta__Command *c,
 {
     size_t at = 0;
 
+    ASSERT(m->applied == out->index);
+    ASSERT(out->group == 0);
     if (c->of_case == META__COMMAND__OF_BARRIER) {
         return META_OK;
     }
@@ -140,6 +142,7 @@ meta_apply_one(struct meta_machine *m, const uint8_t *body, size_t size)
     struct meta_outcome out = {.index = m->applied, .status = META_MALFORMED};
     Meta__Command *c = NULL;
 
+    ASSERT(list_is_empty(&m->doomed));
     if (m->arena.bytes == NULL) {
         m->arena.bytes = mem_alloc(META_ARENA_SIZE);
     }

@@ -300,7 +300,9 @@ struct meta_route {
     size_t count;
     size_t capacity;
 };
+/* An empty result; allocates nothing. */
 void meta_route_init(struct meta_route *r);
+/* Release the room. */
 void meta_route_deinit(struct meta_route *r);
 /* Route KEY through EXCHANGE and the exchanges bound to it, however far, each
  * at most once; cycles end. Replaces R's content. KEY is at most

@@ -48,6 +48,8 @@ meta_node_create(struct meta_machine *m, const struct meta_node *spec)
 
     ASSERT(spec->id > 0);
     ASSERT(spec->id <= META_NODE_ID_MAX);
+    ASSERT(spec->name.size > 0);
+    ASSERT(spec->name.size <= QR_NAME_SIZE_MAX);
     node->magic = META_NODE_MAGIC;
     node->pub = *spec;
     node->pub.name = meta_text_dup(spec->name);
@@ -122,7 +124,9 @@ meta_node_register(struct meta_machine *m, struct meta_node *spec)
     if (meta_node_of_name(m, spec->name) != NULL) {
         return META_REFUSED;
     }
+    ASSERT(meta_node_of_uuid(m, &spec->uuid) == NULL);
     spec->id = spec->id != 0 ? spec->id : m->node_next;
+    ASSERT(spec->id > 0);
     if (m->nodes_live >= QR_NODES_MAX || spec->id > META_NODE_ID_MAX) {
         return META_LIMIT;
     }
@@ -139,6 +143,8 @@ meta_node_renew(struct meta_machine *m, struct meta_node_record *node,
     struct meta_node_record *named = meta_node_of_name(m, spec->name);
     bool is_restarted = spec->boot > node->pub.boot;
 
+    ASSERT(node->magic == META_NODE_MAGIC);
+    ASSERT(spec->id == 0 || spec->id == node->pub.id);
     if (node->pub.is_removed || spec->boot < node->pub.boot ||
         !uuid_is_equal(&node->pub.uuid, &spec->uuid) ||
         (named != NULL && named != node)) {
@@ -163,6 +169,8 @@ meta_apply_node_up(struct meta_machine *m, const Meta__Command *c,
     struct meta_node_record *node = NULL;
     struct meta_node_record *same = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_NODE_UP);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (!meta_node_spec(&spec, &up->name, &up->address, &up->uuid) ||
         spec.boot == 0) {
@@ -185,6 +193,8 @@ meta_apply_node_add(struct meta_machine *m, const Meta__Command *c,
     struct meta_node spec = {.id = 0};
     struct meta_node_record *same = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_NODE_ADD);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (!meta_node_spec(&spec, &add->name, &add->address, &add->uuid)) {
         return META_MALFORMED;
@@ -202,6 +212,8 @@ meta_apply_node_remove(struct meta_machine *m, const Meta__Command *c,
 {
     struct meta_node_record *node = meta_node_get(m, c->node_remove->id);
 
+    ASSERT(c->of_case == META__COMMAND__OF_NODE_REMOVE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (node == NULL || node->pub.is_removed) {
         return META_NOT_FOUND;

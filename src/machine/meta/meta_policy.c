@@ -43,6 +43,8 @@ meta_policy_create(struct meta_machine *m, struct meta_vhost_record *vhost,
     struct meta_policy_key key = meta_policy_key(spec->is_operator, spec->name);
     struct meta_policy_record *policy = mem_zalloc(1, sizeof(*policy));
 
+    ASSERT(vhost->magic == META_VHOST_MAGIC);
+    ASSERT(spec->name.size > 0);
     policy->magic = META_POLICY_MAGIC;
     policy->pub.vhost = vhost->pub.name;
     policy->pub.name = meta_text_dup(spec->name);
@@ -84,6 +86,7 @@ meta_policy_drop(struct meta_machine *m, struct meta_vhost_record *vhost,
     OBJ_CHECK(policy, META_POLICY_MAGIC);
     was = strmap_remove(&vhost->policies, key.bytes, key.size);
     ASSERT(was == policy);
+    ASSERT(m->policies_count > 0);
     m->policies_count--;
     meta_text_drop(&policy->pub.name);
     meta_text_drop(&policy->pub.pattern);
@@ -108,6 +111,8 @@ meta_apply_policy_set(struct meta_machine *m, const Meta__Command *c,
     struct meta_vhost_record *vhost =
         meta_vhost_get(m, meta_field(&c->policy_set->vhost));
 
+    ASSERT(c->of_case == META__COMMAND__OF_POLICY_SET);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (!meta_is_name(spec.name) || spec.pattern.size > META_PATTERN_SIZE_MAX ||
         spec.apply_to.size > QR_NAME_SIZE_MAX ||
@@ -133,6 +138,8 @@ meta_apply_policy_clear(struct meta_machine *m, const Meta__Command *c,
         meta_vhost_get(m, meta_field(&c->policy_clear->vhost));
     struct meta_policy_record *policy = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_POLICY_CLEAR);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (vhost == NULL) {
         return META_NO_VHOST;
@@ -272,6 +279,8 @@ meta_apply_parameter_set(struct meta_machine *m, const Meta__Command *c,
         .value = meta_field(&c->parameter_set->value),
     };
 
+    ASSERT(c->of_case == META__COMMAND__OF_PARAMETER_SET);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (!meta_is_name(spec.component) || !meta_is_name(spec.name) ||
         spec.value.size > META_TEXT_SIZE_MAX) {
@@ -299,6 +308,8 @@ meta_apply_parameter_clear(struct meta_machine *m, const Meta__Command *c,
     };
     struct meta_parameter_record *parameter = meta_parameter_get(m, &like);
 
+    ASSERT(c->of_case == META__COMMAND__OF_PARAMETER_CLEAR);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (parameter == NULL) {
         return META_NOT_FOUND;

@@ -102,6 +102,8 @@ meta_queue_is_over(const struct meta_machine *m,
 {
     const struct meta_node_record *node = NULL;
 
+    ASSERT(queue->magic == META_QUEUE_MAGIC);
+    ASSERT(queue->pub.members_count > 0);
     if (!meta_queue_is_transient(queue)) {
         return false;
     }
@@ -152,6 +154,8 @@ meta_queue_create(struct meta_machine *m, struct meta_vhost_record *vhost,
     void *was = NULL;
 
     ASSERT(spec->group >= QR_GROUP_FIRST_QUEUE);
+    ASSERT(vhost->magic == META_VHOST_MAGIC);
+    ASSERT(spec->name.size > 0);
     queue->magic = META_QUEUE_MAGIC;
     queue->vhost = vhost;
     queue->pub = *spec;
@@ -212,6 +216,8 @@ meta_declare_members(const struct meta_machine *m,
     const struct meta_node_record *node = NULL;
     bool is_member = declare->stand == 0;
 
+    ASSERT(declare->n_nodes > 0);
+    ASSERT(declare->n_nodes <= QR_MEMBERS_MAX);
     for (size_t i = 0; i < declare->n_nodes; i++) {
         for (size_t j = 0; j < i; j++) {
             if (declare->nodes[i] == declare->nodes[j]) {
@@ -284,6 +290,7 @@ meta_declare_new(struct meta_machine *m, struct meta_vhost_record *vhost,
     if (status != META_OK) {
         return status;
     }
+    ASSERT(m->group_next >= QR_GROUP_FIRST_QUEUE);
     spec.group = m->group_next++;
     queue = meta_queue_create(m, vhost, &spec);
     out->group = spec.group;
@@ -303,6 +310,8 @@ meta_apply_queue_declare(struct meta_machine *m, const Meta__Command *c,
         meta_vhost_get(m, meta_field(&declare->vhost));
     struct meta_queue_record *queue = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_QUEUE_DECLARE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     if (!meta_is_name(name) ||
         declare->arguments.len > META_ARGUMENTS_SIZE_MAX ||
         declare->n_nodes == 0 || declare->n_nodes > QR_MEMBERS_MAX ||
@@ -329,6 +338,8 @@ meta_apply_queue_delete(struct meta_machine *m, const Meta__Command *c,
         meta_vhost_get(m, meta_field(&del->vhost));
     struct meta_queue_record *queue = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_QUEUE_DELETE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     if (vhost == NULL) {
         return META_NO_VHOST;
     }
@@ -371,6 +382,8 @@ meta_members_check(const struct meta_machine *m,
     const struct meta_member *old = NULL;
     bool has_voter = false;
 
+    ASSERT(c->n_members > 0);
+    ASSERT(c->n_members <= QR_MEMBERS_MAX);
     for (size_t i = 0; i < c->n_members; i++) {
         qr_replica_id replica = c->members[i]->replica;
 
@@ -405,6 +418,7 @@ meta_queue_restand(struct meta_queue *queue)
 {
     qr_node_id first = 0;
 
+    ASSERT(queue->members_count > 0);
     for (size_t i = queue->members_count; i-- > 0;) {
         qr_node_id node = qr_replica_node(queue->members[i].replica);
 
@@ -426,6 +440,8 @@ meta_apply_queue_members(struct meta_machine *m, const Meta__Command *c,
     struct meta_member members[QR_MEMBERS_MAX];
     enum meta_status status = META_OK;
 
+    ASSERT(c->of_case == META__COMMAND__OF_QUEUE_MEMBERS);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     if (change->n_members == 0 || change->n_members > QR_MEMBERS_MAX) {
         return META_MALFORMED;
     }
@@ -455,6 +471,8 @@ meta_apply_connection_gone(struct meta_machine *m, const Meta__Command *c,
     const Meta__Owner *whose = c->connection_gone->owner;
     struct meta_owner_record *owner = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_CONNECTION_GONE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (whose == NULL || whose->node == 0) {
         return META_MALFORMED;

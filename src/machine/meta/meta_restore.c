@@ -82,6 +82,8 @@ meta_read_node(struct meta_machine *m, struct cursor *c)
         cursor_fail(c);
         return;
     }
+    ASSERT(uuid != NULL);
+    ASSERT(spec.name.size > 0);
     memcpy(spec.uuid.bytes, uuid, sizeof(spec.uuid.bytes));
     (void)meta_node_create(m, &spec);
 }
@@ -144,12 +146,31 @@ meta_read_exchange(struct meta_machine *m, struct cursor *c,
     (void)meta_exchange_create(m, vhost, &spec);
 }
 
-/* The members of a queue; the nodes they are on must be known. */
+/* Whether the member at AT can be one: its incarnation leaves room for a next
+ * one, its node is known and has no other. */
+static bool
+meta_member_is_sound(const struct meta_machine *m,
+                     const struct meta_queue *spec, size_t at)
+{
+    qr_replica_id replica = spec->members[at].replica;
+    uint32_t incarnation = (uint32_t)replica;
+
+    for (size_t i = 0; i < at; i++) {
+        if (qr_replica_node(spec->members[i].replica) ==
+            qr_replica_node(replica)) {
+            return false;
+        }
+    }
+    return incarnation > 0 && incarnation < UINT32_MAX &&
+           meta_node_get(m, qr_replica_node(replica)) != NULL;
+}
+
 static void
 meta_read_members(const struct meta_machine *m, struct cursor *c,
                   struct meta_queue *spec)
 {
     size_t count = cursor_u8(c);
+    bool can_stand = false;
 
     if (count == 0 || count > QR_MEMBERS_MAX) {
         cursor_fail(c);
@@ -161,11 +182,15 @@ meta_read_members(const struct meta_machine *m, struct cursor *c,
         member->replica = cursor_varint(c);
         member->is_voter = meta_read_bool(c);
         member->boot = meta_read_u32(c);
-        if (c->bad ||
-            meta_node_get(m, qr_replica_node(member->replica)) == NULL) {
+        if (c->bad || !meta_member_is_sound(m, spec, i)) {
             cursor_fail(c);
             return;
         }
+        can_stand =
+            can_stand || qr_replica_node(member->replica) == spec->stand;
+    }
+    if (!can_stand) {
+        cursor_fail(c);
     }
     spec->members_count = count;
 }
@@ -210,6 +235,7 @@ meta_read_queue(struct meta_machine *m, struct cursor *c,
         cursor_fail(c);
         return;
     }
+    ASSERT(spec.members_count > 0);
     queue = meta_queue_create(m, vhost, &spec);
     queue->incarnation_next = MAX(queue->incarnation_next, incarnation_next);
 }
@@ -232,6 +258,8 @@ meta_read_binding(struct meta_machine *m, struct cursor *c,
     } else {
         ends.queue = meta_queue_get(source->vhost, destination);
     }
+    ASSERT(destination.size > 0);
+    ASSERT(ends.queue == NULL || ends.exchange == NULL);
     if ((ends.queue == NULL && ends.exchange == NULL) ||
         source->pub.name.size == 0 || m->bindings.count >= META_BINDINGS_MAX ||
         meta_binding_get(m, &ends, key, arguments) != NULL ||
@@ -299,6 +327,7 @@ meta_read_vhost(struct meta_machine *m, struct cursor *c)
         return;
     }
     vhost = meta_vhost_create(m, &spec);
+    ASSERT(meta_vhost_get(m, spec.name) == vhost);
     count = cursor_varint(c);
     for (uint64_t i = 0; i < count && !c->bad; i++) {
         meta_read_permission(m, c, vhost);
@@ -355,6 +384,8 @@ meta_read_state(struct meta_machine *m, const void *data, size_t size)
     uint8_t version = 0;
     uint32_t node_next = 0;
 
+    ASSERT(m->nodes.count == 0);
+    ASSERT(m->vhosts.count == 0);
     cursor_init(&c, data, size);
     version = cursor_u8(&c);
     if (version > QR_META_MACHINE) {
@@ -375,6 +406,7 @@ meta_read_state(struct meta_machine *m, const void *data, size_t size)
     if (c.bad || cursor_left(&c) > 0 || node_next < m->node_next) {
         return -QR_EFORMAT;
     }
+    ASSERT(m->group_next >= QR_GROUP_FIRST_QUEUE);
     m->node_next = node_next;
     return 0;
 }
@@ -389,6 +421,8 @@ meta_tell_queues(const struct meta_machine *m, const struct meta_machine *old)
         struct meta_queue_record *queue = map_get(&m->groups, groups[i]);
         struct meta_queue_record *before = map_get(&old->groups, groups[i]);
 
+        ASSERT(queue->magic == META_QUEUE_MAGIC);
+        ASSERT(queue->pub.user == NULL);
         if (before != NULL) {
             queue->pub.user = before->pub.user;
         }
@@ -411,6 +445,8 @@ meta_tell_queues_gone(const struct meta_machine *m,
     for (size_t i = 0; i < old->groups.count; i++) {
         struct meta_queue_record *queue = map_get(&old->groups, groups[i]);
 
+        ASSERT(queue->magic == META_QUEUE_MAGIC);
+        ASSERT(queue->pub.group == groups[i]);
         if (map_get(&m->groups, groups[i]) == NULL &&
             m->events.on_queue_gone != NULL) {
             m->events.on_queue_gone(m->events.arg, &queue->pub);
@@ -428,6 +464,7 @@ meta_tell_vhosts_gone(const struct meta_machine *m,
     for (size_t i = 0; i < old->vhosts.count; i++) {
         struct meta_vhost_record *vhost = values[i];
 
+        ASSERT(vhost->magic == META_VHOST_MAGIC);
         if (meta_vhost_get(m, vhost->pub.name) == NULL &&
             m->events.on_vhost_gone != NULL) {
             m->events.on_vhost_gone(m->events.arg, &vhost->pub);
@@ -447,6 +484,7 @@ meta_tell_users(const struct meta_machine *to, const struct meta_machine *m,
     for (size_t i = 0; i < m->users.count; i++) {
         struct meta_user_record *user = values[i];
 
+        ASSERT(user->magic == META_USER_MAGIC);
         if (other == NULL || meta_user_get(other, user->pub.name) == NULL) {
             meta_tell_user(to, user->pub.name);
         }
@@ -490,6 +528,8 @@ meta_machine_restore(struct meta_machine *m, qr_index index, const void *data,
     m->events = old.events;
     m->applied = index;
     m->time_ms = old.time_ms;
+    ASSERT(m->applied == index);
+    ASSERT(m->events.arg == old.events.arg);
     meta_tell_queues_gone(m, &old);
     meta_tell_queues(m, &old);
     meta_tell_vhosts_gone(m, &old);
@@ -497,5 +537,6 @@ meta_machine_restore(struct meta_machine *m, qr_index index, const void *data,
     meta_tell_users(m, m, NULL);
     meta_tell_nodes(m);
     meta_state_deinit(&old);
+    meta_check(m);
     return 0;
 }

@@ -38,6 +38,8 @@ meta_walk_queue(struct meta_walk *walk, struct meta_queue_record *queue)
 {
     struct meta_route *r = walk->out;
 
+    ASSERT(queue->magic == META_QUEUE_MAGIC);
+    ASSERT(queue->end.route <= walk->stamp);
     if (queue->end.route == walk->stamp) {
         return;
     }
@@ -54,6 +56,8 @@ static void
 meta_walk_exchange(struct meta_walk *walk,
                    struct meta_exchange_record *exchange)
 {
+    ASSERT(exchange->magic == META_EXCHANGE_MAGIC);
+    ASSERT(exchange->end.route <= walk->stamp);
     if (exchange->end.route == walk->stamp) {
         return;
     }

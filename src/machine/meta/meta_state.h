@@ -257,6 +257,7 @@ struct meta_ends {
     struct meta_queue_record *queue; /* one of the two */
     struct meta_exchange_record *exchange;
 };
+/* The binding between ENDS with KEY and ARGUMENTS, or NULL. */
 struct meta_binding_record *meta_binding_get(struct meta_machine *m,
                                              const struct meta_ends *ends,
                                              struct meta_text key,
@@ -301,6 +302,9 @@ void meta_tell_node(const struct meta_machine *m,
  * destination, key, arguments; the caller frees the array (mem_free). */
 struct meta_binding_record **
 meta_bindings_sorted(const struct meta_exchange_record *exchange);
+
+/* Assert that the state is sound: all of it is walked. */
+void meta_check(const struct meta_machine *m);
 
 /* An empty machine without events, and the end of one. */
 void meta_state_init(struct meta_machine *m);

@@ -11,6 +11,8 @@ meta_user_create(struct meta_machine *m, const struct meta_user *spec)
     struct meta_user_record *user = mem_zalloc(1, sizeof(*user));
     void *was = NULL;
 
+    ASSERT(spec->name.size > 0);
+    ASSERT(spec->name.size <= QR_NAME_SIZE_MAX);
     user->magic = META_USER_MAGIC;
     user->pub.name = meta_text_dup(spec->name);
     user->pub.password = meta_text_dup(spec->password);
@@ -33,6 +35,7 @@ meta_user_drop(struct meta_machine *m, struct meta_user_record *user)
         meta_permission_drop(
             m, list_entry(it, struct meta_permission_record, by_user));
     }
+    ASSERT(list_is_empty(&user->permissions));
     was = strmap_remove(&m->users, user->pub.name.data, user->pub.name.size);
     ASSERT(was == user);
     meta_tell_user(m, user->pub.name);
@@ -51,6 +54,8 @@ meta_permission_create(struct meta_machine *m, struct meta_vhost_record *vhost,
     struct meta_permission_record *p = mem_zalloc(1, sizeof(*p));
     void *was = NULL;
 
+    ASSERT(vhost->magic == META_VHOST_MAGIC);
+    ASSERT(user->magic == META_USER_MAGIC);
     p->magic = META_PERMISSION_MAGIC;
     p->vhost = vhost;
     p->pub.vhost = vhost->pub.name;
@@ -97,6 +102,8 @@ meta_apply_user_add(struct meta_machine *m, const Meta__Command *c,
         .tags = meta_field(&c->user_add->tags),
     };
 
+    ASSERT(c->of_case == META__COMMAND__OF_USER_ADD);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (!meta_is_name(spec.name) || spec.password.size > META_TEXT_SIZE_MAX ||
         spec.tags.size > META_TEXT_SIZE_MAX) {
@@ -119,6 +126,8 @@ meta_apply_user_delete(struct meta_machine *m, const Meta__Command *c,
     struct meta_user_record *user =
         meta_user_get(m, meta_field(&c->user_delete->name));
 
+    ASSERT(c->of_case == META__COMMAND__OF_USER_DELETE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (user == NULL) {
         return META_NOT_FOUND;
@@ -135,6 +144,8 @@ meta_apply_user_password(struct meta_machine *m, const Meta__Command *c,
     struct meta_user_record *user =
         meta_user_get(m, meta_field(&c->user_password->name));
 
+    ASSERT(c->of_case == META__COMMAND__OF_USER_PASSWORD);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (password.size > META_TEXT_SIZE_MAX) {
         return META_MALFORMED;
@@ -155,6 +166,8 @@ meta_apply_user_tags(struct meta_machine *m, const Meta__Command *c,
     struct meta_user_record *user =
         meta_user_get(m, meta_field(&c->user_tags->name));
 
+    ASSERT(c->of_case == META__COMMAND__OF_USER_TAGS);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (tags.size > META_TEXT_SIZE_MAX) {
         return META_MALFORMED;
@@ -189,6 +202,8 @@ meta_apply_permission_set(struct meta_machine *m, const Meta__Command *c,
     struct meta_user_record *user = meta_user_get(m, spec.user);
     struct meta_permission_record *old = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_PERMISSION_SET);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (spec.configure.size > META_PATTERN_SIZE_MAX ||
         spec.write.size > META_PATTERN_SIZE_MAX ||
@@ -224,6 +239,8 @@ meta_apply_permission_clear(struct meta_machine *m, const Meta__Command *c,
         meta_vhost_get(m, meta_field(&c->permission_clear->vhost));
     struct meta_permission_record *old = NULL;
 
+    ASSERT(c->of_case == META__COMMAND__OF_PERMISSION_CLEAR);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (vhost == NULL) {
         return META_NO_VHOST;

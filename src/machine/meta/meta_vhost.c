@@ -25,6 +25,8 @@ meta_vhost_create(struct meta_machine *m, const struct meta_vhost *spec)
     struct meta_vhost_record *vhost = mem_zalloc(1, sizeof(*vhost));
     void *was = NULL;
 
+    ASSERT(spec->name.size > 0);
+    ASSERT(spec->name.size <= QR_NAME_SIZE_MAX);
     vhost->magic = META_VHOST_MAGIC;
     vhost->pub = *spec;
     vhost->pub.name = meta_text_dup(spec->name);
@@ -42,6 +44,8 @@ meta_vhost_create(struct meta_machine *m, const struct meta_vhost *spec)
 static void
 meta_vhost_predeclare(struct meta_machine *m, struct meta_vhost_record *vhost)
 {
+    ASSERT(vhost->magic == META_VHOST_MAGIC);
+    ASSERT(vhost->exchanges.count == 0);
     for (size_t i = 0; i < ARRAY_COUNT(META_PREDECLARED); i++) {
         const char *name = META_PREDECLARED[i].name;
         struct meta_exchange spec = {
@@ -92,6 +96,10 @@ meta_vhost_drop_content(struct meta_machine *m, struct meta_vhost_record *vhost)
     }
     mem_free(values);
     meta_parameters_drop_vhost(m, vhost->pub.name);
+    ASSERT(vhost->queues.count == 0);
+    ASSERT(vhost->exchanges.count == 0);
+    ASSERT(vhost->permissions.count == 0);
+    ASSERT(vhost->policies.count == 0);
 }
 
 void
@@ -128,6 +136,8 @@ meta_apply_vhost_add(struct meta_machine *m, const Meta__Command *c,
         .created_ms = m->time_ms,
     };
 
+    ASSERT(c->of_case == META__COMMAND__OF_VHOST_ADD);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (!meta_is_name(spec.name) ||
         spec.description.size > META_TEXT_SIZE_MAX ||
@@ -153,6 +163,8 @@ meta_apply_vhost_delete(struct meta_machine *m, const Meta__Command *c,
     struct meta_vhost_record *vhost =
         meta_vhost_get(m, meta_field(&c->vhost_delete->name));
 
+    ASSERT(c->of_case == META__COMMAND__OF_VHOST_DELETE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
     (void)out;
     if (vhost == NULL) {
         return META_NO_VHOST;

@@ -6,9 +6,11 @@
 
 #include "base/mem.h"
 #include "lib/harness.h"
+#include "machine/meta/meta_state.h"
 
 enum {
-    SESSION = 77
+    SESSION = 77,
+    CHECKED_QUEUES = 100 /* a larger state is not walked at each command */
 };
 
 static void
@@ -129,6 +131,10 @@ world_apply(struct world *w)
     cr_assert_eq(w->outcome.index, w->index);
     cr_assert_eq(meta_applied(w->m), w->index);
     buf_clear(&w->commands);
+    if (meta_queues_count(w->m) < CHECKED_QUEUES &&
+        meta_exchanges_count(w->m) < CHECKED_QUEUES) {
+        meta_check(w->m);
+    }
     return w->outcome.status;
 }
 

@@ -16,8 +16,7 @@ struct world {
     uint64_t time_ms;
     size_t outcomes;
     struct meta_outcome outcome; /* the last */
-    struct buf events;           /* "+q1 -q1 =q1 node1 vhost/ user:x" in
-                                    words parted by spaces; see world_events() */
+    struct buf events;           /* words; see world_events() */
 };
 
 /* A text of a literal. */
