@@ -61,6 +61,8 @@ def nesting_of(body):
         if re.search(r'\((struct|union|enum) \w+( ?\*)?( ?\[\w*\])?\)$',
                      before):
             block = False
+        # What is within an initializer is one, too.
+        block = block and stack[-1:] != [0]
         stack.append(1 if block else 0)
         depth += stack[-1]
         deepest = max(deepest, depth)
