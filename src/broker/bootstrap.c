@@ -189,6 +189,12 @@ bootstrap_node_up(struct broker *b)
 bool
 bootstrap_is_complete(const struct broker *b)
 {
+    bool has_vhost = false;
+
+    meta_each_vhost(b->meta, found_vhost, &has_vhost);
+    if (!has_vhost) {
+        return false;
+    }
     for (size_t i = 0; i < b->config.initial_nodes_count; i++) {
         if (meta_node(b->meta, b->config.initial_nodes[i]) == NULL) {
             return false;

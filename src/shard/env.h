@@ -76,6 +76,7 @@ struct env {
     uint32_t boot;        /* how often this node has started */
     uint16_t shard;
     uint16_t shards; /* of this node */
+    void *owner;     /* for whoever builds the rooms on it */
     struct env_handler handlers[ENV_HANDLERS_MAX];
     size_t handlers_count;
 };

@@ -1,0 +1,490 @@
+/* See node.h. The shards' threads share what struct node_shared says; all else
+ * here belongs to shard 0, which is the main thread. Frames of node_kind tell
+ * the other shards to open when the cluster has formed, and to drain. */
+#include "daemon/node.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/address.h"
+#include "daemon/config.h"
+#include "daemon/formation.h"
+#include "daemon/identity.h"
+#include "daemon/node_shard.h"
+#include "daemon/plan.h"
+#include "net/listener.h"
+#include "shard/env.h"
+#include "shard/runtime.h"
+
+enum node_kind {
+    NODE_OPEN = FORMATION_KIND_LIMIT,
+    NODE_DRAIN,
+    NODE_DRAINED,
+    NODE_KIND_LIMIT
+};
+
+enum {
+    NODE_MAGIC = 0x6e6f6465
+};
+
+struct node {
+    unsigned magic;
+    const struct config *config;
+    const struct logger *log;
+    struct plan plan;
+    struct identity identity;
+    int lock;
+    int peer_socket; /* -1: none, or taken */
+    struct node_shared shared;
+    struct runtime *runtime;
+    struct formation *formation;
+    struct node_shard shards[QR_SHARDS_MAX];
+    uint16_t drained; /* shards that have no client left */
+    bool is_stopping;
+    uv_signal_t signals[2];
+    _Atomic bool has_failed;
+    _Atomic bool is_given_up;
+    char failure[NODE_SHARD_FAILURE_SIZE]; /* written before has_failed */
+};
+
+/* ---- stopping ---- */
+
+static void
+tell_shards(struct node *n, enum node_kind kind)
+{
+    struct env *env = runtime_env(n->runtime, 0);
+
+    for (uint16_t i = 0; i < env->shards; i++) {
+        struct frame *f = frame_new(FRAME_CONTROL, (uint16_t)kind);
+        struct address to = {.node = env->node, .shard = i};
+
+        (void)env->ops->post(env, to, &f);
+    }
+}
+
+static void
+stop(struct node *n, const char *why)
+{
+    OBJ_CHECK(n, NODE_MAGIC);
+    if (n->is_stopping) {
+        log_info(n->log, "node", "%s again: stopping at once", why);
+        runtime_stop_mt(n->runtime);
+        return;
+    }
+    n->is_stopping = true;
+    log_info(n->log, "node", "%s: stopping", why);
+    tell_shards(n, NODE_DRAIN);
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+    struct node *n = handle->data;
+
+    stop(n, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void
+on_failure_mt(void *arg, const char *text)
+{
+    struct node *n = arg;
+    bool expected = false;
+
+    (void)snprintf(n->failure, sizeof(n->failure), "%s", text);
+    if (atomic_compare_exchange_strong(&n->has_failed, &expected, true)) {
+        log_error(n->log, "node",
+                  "%s: stopping, since what was confirmed "
+                  "must stay so",
+                  text);
+        runtime_stop_mt(n->runtime);
+    }
+}
+
+static void
+on_given_up_mt(void *arg)
+{
+    struct node *n = arg;
+    bool expected = false;
+
+    if (atomic_compare_exchange_strong(&n->is_given_up, &expected, true)) {
+        log_warning(n->log, "node",
+                    "the cluster gave this node up while it could not be "
+                    "reached: starting again");
+        runtime_stop_mt(n->runtime);
+    }
+}
+
+/* ---- shards ---- */
+
+static void
+on_drained(struct node_shard *s)
+{
+    struct frame *f = frame_new(FRAME_CONTROL, NODE_DRAINED);
+    struct address to = {.node = s->env->node, .shard = 0};
+
+    (void)s->env->ops->post(s->env, to, &f);
+}
+
+static void
+open_shard(struct node *n, struct env *env)
+{
+    struct node_shard *s = &n->shards[env->shard];
+    struct error err = {{0}};
+
+    if (s->magic != 0) {
+        return;
+    }
+    s->shared = &n->shared;
+    s->env = env;
+    s->net = runtime_net_of(env);
+    s->loop = runtime_loop_of(env);
+    s->on_drained = on_drained;
+    if (node_shard_open(s, &err) != 0) {
+        on_failure_mt(n, err.text);
+    }
+}
+
+static void
+drain_shard(struct node *n, struct env *env)
+{
+    struct node_shard *s = &n->shards[env->shard];
+
+    if (s->amqp != NULL) {
+        node_shard_drain(s);
+    } else {
+        s->env = env;
+        on_drained(s);
+    }
+}
+
+static void
+on_frame(void *arg, struct address from, struct frame **frame)
+{
+    struct env *env = arg;
+    struct node *n = env->owner;
+
+    OBJ_CHECK(n, NODE_MAGIC);
+    if (from.node != env->node) {
+        return;
+    }
+    switch ((int)(*frame)->kind) {
+    case NODE_OPEN:
+        open_shard(n, env);
+        break;
+    case NODE_DRAIN:
+        drain_shard(n, env);
+        break;
+    case NODE_DRAINED:
+        n->drained++;
+        if (n->drained == env->shards) {
+            runtime_stop_mt(n->runtime);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- starting ---- */
+
+static void
+set_peers_identity(struct node *n, struct peers_identity *out)
+{
+    const struct identity_member *self = &n->plan.members[n->plan.self];
+
+    out->cluster = n->identity.cluster;
+    out->uuid = n->identity.uuid;
+    out->node = self->id;
+    out->boot = n->identity.boot;
+    out->shards = (uint16_t)n->config->shards;
+    (void)snprintf(out->cluster_name, sizeof(out->cluster_name), "%s",
+                   n->config->cluster_name);
+    (void)snprintf(out->node_name, sizeof(out->node_name), "%s", self->name);
+}
+
+static int
+on_formed(void *arg)
+{
+    struct node *n = arg;
+    struct peers *peers = runtime_peers(n->runtime);
+    struct peers_identity identity = {0};
+    struct error err = {{0}};
+
+    if (identity_save(n->config->data_dir, &n->identity, &err) != 0) {
+        on_failure_mt(n, err.text);
+        return -QR_EIO;
+    }
+    if (peers != NULL) {
+        set_peers_identity(n, &identity);
+        peers_set_identity(peers, &identity);
+    }
+    tell_shards(n, NODE_OPEN);
+    return 0;
+}
+
+static int
+start_links(struct node *n, struct error *err)
+{
+    struct peers *peers = runtime_peers(n->runtime);
+    int rv = 0;
+
+    if (peers == NULL) {
+        return 0;
+    }
+    if (n->peer_socket >= 0) {
+        rv = peers_listen(peers, n->peer_socket, err);
+        n->peer_socket = -1;
+    }
+    for (size_t i = 0; rv == 0 && i < n->plan.count; i++) {
+        if (i != n->plan.self) {
+            rv =
+                peers_add(peers, n->plan.members[i].id, n->plan.members[i].name,
+                          n->plan.nodes[i].host, n->plan.nodes[i].port, err);
+        }
+    }
+    return rv;
+}
+
+static void
+watch_signals(struct node *n, uv_loop_t *loop)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+
+    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
+        (void)uv_signal_init(loop, &n->signals[i]);
+        n->signals[i].data = n;
+        (void)uv_signal_start(&n->signals[i], on_signal, numbers[i]);
+    }
+}
+
+static int
+start_shard_0(struct node *n, struct env *env, struct error *err)
+{
+    struct formation_config formation = {.env = env,
+                                         .self = env->node,
+                                         .nodes = n->plan.members,
+                                         .nodes_count = n->plan.count,
+                                         .identity = &n->identity,
+                                         .on_formed = on_formed,
+                                         .arg = n};
+    int rv = start_links(n, err);
+
+    if (rv != 0) {
+        return rv;
+    }
+    watch_signals(n, runtime_loop_of(env));
+    n->formation = formation_new(&formation);
+    if (formation_is_formed(n->formation)) {
+        tell_shards(n, NODE_OPEN);
+    } else {
+        formation_start(n->formation);
+    }
+    return 0;
+}
+
+static int
+on_start(void *arg, struct env *env, struct error *err)
+{
+    struct node *n = arg;
+    struct env_handler handler = {.arg = env,
+                                  .kind_first = FORMATION_KIND_LIMIT,
+                                  .kind_limit = NODE_KIND_LIMIT,
+                                  .on_frame = on_frame};
+
+    OBJ_CHECK(n, NODE_MAGIC);
+    env->owner = n;
+    env_register(env, &handler);
+    return env->shard == 0 ? start_shard_0(n, env, err) : 0;
+}
+
+static void
+on_stop(void *arg, struct env *env)
+{
+    struct node *n = arg;
+
+    node_shard_stop(&n->shards[env->shard]);
+    if (env->shard == 0) {
+        formation_free(&n->formation);
+        for (size_t i = 0; i < ARRAY_COUNT(n->signals); i++) {
+            if (n->signals[i].data != NULL) {
+                uv_close((uv_handle_t *)&n->signals[i], NULL);
+            }
+        }
+    }
+}
+
+static void
+on_free(void *arg, struct env *env)
+{
+    struct node *n = arg;
+
+    node_shard_free(&n->shards[env->shard]);
+}
+
+/* ---- putting it together ---- */
+
+int
+node_check(const struct config *config, struct error *err)
+{
+    char host[ADDRESS_HOST_SIZE];
+    struct plan plan;
+    uint16_t port;
+    int rv = plan_make(config, &plan, err);
+
+    for (size_t i = 0; rv == 0 && i < config->tcp_listeners.count; i++) {
+        rv = address_parse(config->tcp_listeners.values[i], host, &port, err);
+        rv = error_wrap(err, rv, "listeners.tcp.%s",
+                        config->tcp_listeners.names[i]);
+    }
+    if (rv == 0) {
+        secret_wipe(&plan.secret);
+    }
+    return rv;
+}
+
+static int
+bind_sockets(struct node *n, struct error *err)
+{
+    const struct config_list *list = &n->config->tcp_listeners;
+    char host[ADDRESS_HOST_SIZE];
+    uint16_t port;
+    int rv = 0;
+
+    for (size_t i = 0; rv == 0 && i < list->count; i++) {
+        rv = address_parse(list->values[i], host, &port, err);
+        if (rv == 0) {
+            rv = listener_bind_tcp(host, port, &n->shared.sockets[i], err);
+        }
+        if (rv == 0) {
+            n->shared.sockets_count++;
+        }
+        rv = error_wrap(err, rv, "listeners.tcp.%s = %s", list->names[i],
+                        list->values[i]);
+    }
+    if (rv == 0 && n->plan.has_secret && n->plan.listen_port != 0) {
+        rv = listener_bind_tcp(n->plan.listen_host, n->plan.listen_port,
+                               &n->peer_socket, err);
+        rv = error_wrap(err, rv, "cluster.listen = %s:%u", n->plan.listen_host,
+                        n->plan.listen_port);
+    }
+    return rv;
+}
+
+static void
+close_sockets(struct node *n)
+{
+    for (size_t i = 0; i < n->shared.sockets_count; i++) {
+        (void)close(n->shared.sockets[i]);
+    }
+    if (n->peer_socket >= 0) {
+        (void)close(n->peer_socket);
+    }
+    if (n->lock >= 0) {
+        (void)close(n->lock);
+    }
+}
+
+static void
+share(struct node *n, char *tags, char *loopback)
+{
+    struct node_shared *s = &n->shared;
+
+    s->config = n->config;
+    s->identity = &n->identity;
+    s->node_name = n->plan.members[n->plan.self].name;
+    s->node_address = n->plan.nodes[n->plan.self].address;
+    s->default_user_tags = tags;
+    s->loopback_users = loopback;
+    for (size_t i = 0; i < n->plan.count; i++) {
+        s->initial_nodes[i] = n->plan.members[i].id;
+    }
+    s->initial_nodes_count = n->plan.count;
+    s->arg = n;
+    s->on_failure_mt = on_failure_mt;
+    s->on_given_up_mt = on_given_up_mt;
+}
+
+/* The descriptors that clients may take. */
+static void
+raise_limits(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int
+run(struct node *n, struct error *err)
+{
+    struct runtime_config config = {.shards = (uint16_t)n->config->shards,
+                                    .log = n->log,
+                                    .events = {.arg = n,
+                                               .on_start = on_start,
+                                               .on_stop = on_stop,
+                                               .on_free = on_free}};
+    int rv;
+
+    set_peers_identity(n, &config.identity);
+    config.secret = n->plan.has_secret ? &n->plan.secret : NULL;
+    n->runtime = runtime_new(&config);
+    secret_wipe(&n->plan.secret);
+    rv = runtime_start(n->runtime, err);
+    if (rv == 0) {
+        runtime_run(n->runtime);
+    }
+    runtime_free(&n->runtime);
+    if (rv == 0 && atomic_load(&n->has_failed)) {
+        rv = error_set(err, QR_EIO, "%s", n->failure);
+    }
+    return rv;
+}
+
+int
+node_run(const struct config *config, const struct logger *log,
+         struct error *err)
+{
+    struct node *n = mem_zalloc(1, sizeof(*n));
+    char *tags = config_flags(&config->default_user_tags);
+    char *loopback = config_flags(&config->loopback_users);
+    int rv;
+
+    n->magic = NODE_MAGIC;
+    n->config = config;
+    n->log = log;
+    n->lock = -1;
+    n->peer_socket = -1;
+    raise_limits();
+    rv = plan_make(config, &n->plan, err);
+    if (rv == 0) {
+        rv = identity_open(config->data_dir, &n->identity, &n->lock, err);
+        n->lock = rv == 0 ? n->lock : -1;
+    }
+    if (rv == 0) {
+        rv = bind_sockets(n, err);
+    }
+    if (rv == 0) {
+        share(n, tags, loopback);
+        rv = run(n, err);
+    }
+    if (rv == 0 && atomic_load(&n->is_given_up)) {
+        rv = NODE_AGAIN;
+    }
+    close_sockets(n);
+    mem_free(tags);
+    mem_free(loopback);
+    n->magic = 0;
+    mem_free(n);
+    return rv;
+}

@@ -1,0 +1,83 @@
+/* The rooms of one shard of the daemon, in the order in which they are made:
+ * disk, store, host, broker, mgmt, front end. */
+#ifndef DAEMON_NODE_SHARD_H
+#define DAEMON_NODE_SHARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "amqp/connection.h"
+#include "base/timer.h"
+#include "broker/broker.h"
+#include "daemon/identity.h"
+
+struct amqp_listener;
+struct config;
+struct disk_real;
+struct env;
+struct error;
+struct mgmt;
+struct net;
+struct qr_host;
+struct store;
+
+enum {
+    NODE_SHARD_SOCKETS_MAX = 16,
+    NODE_SHARD_FAILURE_SIZE = 256
+};
+
+/* What shards share; read only while they run. */
+struct node_shared {
+    const struct config *config;
+    const struct identity *identity;
+    const char *node_name;
+    const char *node_address;
+    const char *default_user_tags; /* comma separated */
+    const char *loopback_users;    /* the same */
+    qr_node_id initial_nodes[IDENTITY_MEMBERS_MAX];
+    size_t initial_nodes_count;
+    int sockets[NODE_SHARD_SOCKETS_MAX]; /* bound; each shard accepts from a
+                                            copy */
+    size_t sockets_count;
+    void *arg;
+    /* Any thread: the disk of a shard failed, the process must stop. */
+    void (*on_failure_mt)(void *arg, const char *text);
+    /* Any thread: the cluster gave this start up; it must start again. */
+    void (*on_given_up_mt)(void *arg);
+};
+
+struct node_shard {
+    unsigned magic;
+    const struct node_shared *shared;
+    struct env *env;
+    struct net *net;
+    uv_loop_t *loop;
+    struct disk_real *disk;
+    struct store *store;
+    struct qr_host *host;
+    struct broker *broker;
+    struct mgmt *mgmt;
+    struct amqp_listener *amqp;
+    struct amqp_config amqp_config;
+    struct timer timer; /* until ready; while draining */
+    uv_timer_t closing;
+    bool is_listening;
+    bool is_draining;
+    uint64_t drain_end_ms;
+    /* Told once when no client is left, or the drain's time is over. */
+    void (*on_drained)(struct node_shard *s);
+    void *arg;
+};
+
+/* Make the rooms. The front end listens as soon as the broker is ready. */
+MUST_USE int node_shard_open(struct node_shard *s, struct error *err);
+/* Clients are told to go (320), leaders handed over; on_drained follows. */
+void node_shard_drain(struct node_shard *s);
+/* The shard stops: close the disk when its last write is done. */
+void node_shard_stop(struct node_shard *s);
+/* Last of all. */
+void node_shard_free(struct node_shard *s);
+
+#endif
