@@ -163,7 +163,7 @@ CASES = [
      'src/base/add.h', 'g: say above'),
     ('tested', {'src/base/sub.c': c_file('int\nsub(int a)\n{\n'
                                          '    return a;\n}\n')},
-     'src/base/sub.c', 'calls a function of it: sub'),
+     'src/base/sub.c', 'no test reaches it'),
     ('assertions', {'src/base/add.c': ADD_C.replace('ASSERT(b >= 0);', '')},
      'src/base', '1.00 assertions'),
     ('format', {'src/base/add.c': ADD_C.replace('int a', 'int  a')},
@@ -251,6 +251,14 @@ class TidyRules(unittest.TestCase):
             '\n/* Make and unmake. */\nvoid f(void);\nvoid g(int a,\n'
             '       int b);\nvoid h(void);\n')}
         self.assertEqual(findings('documented', changes), [])
+
+    def test_a_test_may_reach_a_file_through_its_room(self):
+        changes = {
+            'src/base/add.c': ADD_C.replace('a + b', 'sub(a, -b)'),
+            'src/base/sub.c': c_file('int\nsub(int a)\n{\n'
+                                     '    return a;\n}\n'),
+        }
+        self.assertEqual(findings('tested', changes), [])
 
     def test_initializers_are_no_nesting(self):
         body = 'struct x a = {{{{{0}}}}};\n    a = (struct x){{{{{0}}}}};\n'
