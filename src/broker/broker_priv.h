@@ -43,6 +43,7 @@ enum broker_frame_kind {
                        "I do, since this term" */
     BROKER_BUSY,    /* the group takes nothing more just now */
     BROKER_COUNTS,  /* arg: request; content: counts */
+    BROKER_DEAD,    /* arg: session; the queue takes it for dead */
     /* Metadata. */
     BROKER_META_PROPOSE = FRAME_BROKER_FIRST + 16, /* to shard 0 of a node */
     BROKER_META_ENTRY,    /* shard 0 -> other shards: an applied entry */

@@ -1,0 +1,396 @@
+/* Nodes and groups: who runs, who leads, how far each replica is. */
+#include <quorate/version.h>
+#include <string.h>
+
+#include "broker/broker_admin.h"
+#include "mgmt/gather.h"
+#include "mgmt/list_queues.h"
+#include "mgmt/listing.h"
+#include "mgmt/mgmt_priv.h"
+#include "shard/env.h"
+
+enum {
+    GATHER_MARGIN_MS = 500, /* a gather ends before its job does */
+    STARTUP_POLL_MS = 50
+};
+
+static void
+send(struct job *job)
+{
+    gather_send(job->gather,
+                job->deadline_ms - MIN(job_left(job) / 4, GATHER_MARGIN_MS));
+}
+
+/* ---- quorum_status ---- */
+
+static void
+put_replica(struct job *job, const struct queue_row *row,
+            const struct meta_member *member)
+{
+    struct json *j = &job->json;
+    qr_node_id node = qr_replica_node(member->replica);
+    const struct replica_record *r = NULL;
+    uint64_t last =
+        row == NULL || row->leader == NULL ? 0 : row->leader->record.last;
+    char scratch[NODE_SCRATCH_SIZE];
+
+    for (size_t i = 0; row != NULL && i < row->count; i++) {
+        if (row->replicas[i].node == node) {
+            r = &row->replicas[i].record;
+        }
+    }
+    json_array_begin(j);
+    put_text(j, mgmt_node_name(job->mgmt, node, scratch));
+    json_text(j, member->is_voter ? "voter" : "learner");
+    if (r == NULL) {
+        json_text(j, "no answer");
+        for (size_t i = 0; i < 7; i++) {
+            json_null(j);
+        }
+    } else {
+        put_text(j, r->state);
+        json_u64(j, r->term);
+        json_u64(j, r->last);
+        json_u64(j, r->stored);
+        json_u64(j, r->applied);
+        json_u64(j, r->committed);
+        json_u64(j, r->snapshot);
+        if (last == 0) {
+            json_null(j);
+        } else {
+            json_u64(j, last > r->stored ? last - r->stored : 0);
+        }
+    }
+    json_array_end(j);
+}
+
+static void
+quorum_gathered(struct gather *g, void *arg)
+{
+    struct job *job = arg;
+    struct meta_queue *queue =
+        meta_queue_by_group(broker_meta(job->mgmt->broker), job->group);
+    const struct queue_row *row;
+
+    if (queue == NULL) {
+        job_fail(job, EXIT_CODE_DATA, "Queue '%s' was deleted meanwhile",
+                 job_arg(job, 0));
+        return;
+    }
+    queue_rows_read(&job->replicas, g);
+    row = map_get(&job->replicas, job->group);
+    tables_begin(job);
+    table_begin(job, "", "replicas",
+                "node role state term last stored applied commit snapshot lag");
+    for (size_t i = 0; i < queue->members_count; i++) {
+        put_replica(job, row, &queue->members[i]);
+    }
+    table_end(job);
+    tables_end(job, g);
+}
+
+void
+run_quorum_status(struct job *job)
+{
+    struct meta_queue *queue = job_queue(job);
+
+    if (queue == NULL) {
+        return;
+    }
+    job->group = queue->group;
+    job->gather = gather_new(job->mgmt, ASK_REPLICA, quorum_gathered, job);
+    buf_put_varint(&job->gather->question, queue->group);
+    for (size_t i = 0; i < queue->members_count; i++) {
+        gather_add_group(job->gather,
+                         qr_replica_node(queue->members[i].replica),
+                         queue->group);
+    }
+    send(job);
+}
+
+/* ---- cluster_status ---- */
+
+struct put_nodes {
+    struct job *job;
+    const struct gather *gather;
+    uint64_t last; /* of the metadata's leader, 0 = unknown */
+};
+
+/* What NODE said into OUT; false if it said nothing. */
+static bool
+node_said(const struct gather *g, qr_node_id node, struct node_record *out)
+{
+    for (size_t i = 0; i < g->targets_count; i++) {
+        struct cursor c = gather_bytes(g, i);
+
+        if (g->targets[i].node == node) {
+            return record_get_node(&c, out);
+        }
+    }
+    return false;
+}
+
+static bool
+put_cluster_node(void *arg, const struct meta_node *node)
+{
+    struct put_nodes *p = arg;
+    struct json *j = &p->job->json;
+    struct node_record r;
+
+    if (node->is_removed) {
+        return true;
+    }
+    json_array_begin(j);
+    put_text(j, node->name);
+    json_u64(j, node->id);
+    put_text(j, node->address);
+    if (!node_said(p->gather, node->id, &r)) {
+        json_text(j, "down");
+        for (size_t i = 0; i < 8; i++) {
+            json_null(j);
+        }
+    } else {
+        json_text(j, r.is_ready != 0 ? "running" : "starting");
+        put_text(j, r.version);
+        json_u64(j, r.uptime_ms / 1000);
+        json_u64(j, r.shards);
+        put_text(j, r.meta_state);
+        json_u64(j, r.meta_term);
+        json_u64(j, r.meta_committed);
+        json_u64(j, r.meta_applied);
+        if (p->last == 0) {
+            json_null(j);
+        } else {
+            json_u64(j, p->last > r.meta_stored ? p->last - r.meta_stored : 0);
+        }
+    }
+    json_array_end(j);
+    return true;
+}
+
+/* The record of whoever leads the metadata, in the newest term. */
+static qr_node_id
+find_leader(const struct gather *g, struct node_record *leader)
+{
+    qr_node_id node = 0;
+    struct node_record r;
+
+    for (size_t i = 0; i < g->targets_count; i++) {
+        struct cursor c = gather_bytes(g, i);
+
+        if (record_get_node(&c, &r) && r.meta_leader == g->targets[i].node &&
+            (node == 0 || r.meta_term > leader->meta_term)) {
+            *leader = r;
+            node = g->targets[i].node;
+        }
+    }
+    return node;
+}
+
+static void
+put_pair(struct job *job, const char *name, struct meta_text value)
+{
+    struct json *j = &job->json;
+
+    json_array_begin(j);
+    json_text(j, name);
+    put_text(j, value);
+    json_array_end(j);
+}
+
+static void
+put_number_pair(struct job *job, const char *name, uint64_t value)
+{
+    struct json *j = &job->json;
+
+    json_array_begin(j);
+    json_text(j, name);
+    json_u64(j, value);
+    json_array_end(j);
+}
+
+static void
+put_basics(struct job *job, qr_node_id leader, const struct node_record *r)
+{
+    struct mgmt *m = job->mgmt;
+    struct meta_machine *meta = broker_meta(m->broker);
+    struct meta_text name = meta_cluster_name(meta);
+    char scratch[NODE_SCRATCH_SIZE];
+
+    if (name.size == 0) {
+        const char *configured = broker_cluster_name(m->broker);
+
+        name = meta_text(configured, strlen(configured));
+    }
+    table_begin(job, "Cluster", "cluster", "name value");
+    put_pair(job, "cluster name", name);
+    put_pair(job, "asked node",
+             meta_text(m->config.node_name, strlen(m->config.node_name)));
+    put_pair(job, "metadata leader",
+             leader == 0 ? meta_text("none", 4)
+                         : mgmt_node_name(m, leader, scratch));
+    if (leader != 0) {
+        put_number_pair(job, "metadata term", r->meta_term);
+        put_number_pair(job, "metadata commit index", r->meta_committed);
+    }
+    put_number_pair(job, "queues", meta_queues_count(meta));
+    put_number_pair(job, "exchanges", meta_exchanges_count(meta));
+    put_number_pair(job, "bindings", meta_bindings_count(meta));
+    table_end(job);
+}
+
+static void
+cluster_gathered(struct gather *g, void *arg)
+{
+    struct job *job = arg;
+    struct node_record leader = {0};
+    qr_node_id node = find_leader(g, &leader);
+    struct put_nodes p = {.job = job, .gather = g};
+
+    p.last = node == 0 ? 0 : leader.meta_last;
+    tables_begin(job);
+    put_basics(job, node, &leader);
+    table_begin(job, "Nodes", "nodes",
+                "node id address state version uptime_s shards metadata term "
+                "commit applied lag");
+    meta_each_node(broker_meta(job->mgmt->broker), put_cluster_node, &p);
+    table_end(job);
+    tables_end(job, g);
+}
+
+void
+run_cluster_status(struct job *job)
+{
+    job->gather = gather_new(job->mgmt, ASK_NODE, cluster_gathered, job);
+    gather_add_all(job->gather, true);
+    if (job->gather->targets_count == 0) { /* nothing is formed yet */
+        gather_add(job->gather, job->mgmt->env->node, 0);
+    }
+    send(job);
+}
+
+/* ---- one node ---- */
+
+void
+run_ping(struct job *job)
+{
+    job_text(job, "Ping succeeded");
+}
+
+void
+run_version(struct job *job)
+{
+    job_text(job, "%s", QR_VERSION_STRING);
+}
+
+/* quoratectl does these alone; only a broken client asks a node. */
+void
+run_local(struct job *job)
+{
+    job_fail(job, EXIT_CODE_USAGE, "'%s' is not a command for nodes",
+             command_row(job->request.command)->name);
+}
+
+void
+run_stop(struct job *job)
+{
+    struct mgmt *m = job->mgmt;
+
+    if (m->config.stop == NULL) {
+        job_fail(job, EXIT_CODE_SOFTWARE, "this node cannot be stopped so");
+        return;
+    }
+    m->config.stop(m->config.arg);
+    job_text(job, "Node '%s' is stopping", m->config.node_name);
+}
+
+static void
+poll_startup(void *arg)
+{
+    struct job *job = arg;
+
+    if (broker_is_ready(job->mgmt->broker)) {
+        job_text(job, "Node '%s' serves clients", job->mgmt->config.node_name);
+    } else {
+        job_poll(job, poll_startup, STARTUP_POLL_MS);
+    }
+}
+
+void
+run_await_startup(struct job *job)
+{
+    poll_startup(job);
+}
+
+static void
+put_row(void *arg, const char *name, const char *value)
+{
+    put_pair(arg, name, meta_text(value, strlen(value)));
+}
+
+void
+run_environment(struct job *job)
+{
+    struct mgmt *m = job->mgmt;
+
+    if (m->config.environment == NULL) {
+        job_fail(job, EXIT_CODE_SOFTWARE,
+                 "this node does not show its configuration");
+        return;
+    }
+    tables_begin(job);
+    table_begin(job, "", "environment", "key value");
+    m->config.environment(m->config.arg, put_row, job);
+    table_end(job);
+    tables_end(job, NULL);
+}
+
+/* The shard that is asked stands for itself; queues and groups are summed over
+ * the node's shards by their answers to ASK_REPLICAS. */
+static void
+status_gathered(struct gather *g, void *arg)
+{
+    struct job *job = arg;
+    struct mgmt *m = job->mgmt;
+    struct env *env = m->env;
+    struct replica_record r;
+    uint64_t replicas = 0;
+    uint64_t leading = 0;
+    uint64_t messages = 0;
+
+    for (size_t i = 0; i < g->targets_count; i++) {
+        struct cursor c = gather_bytes(g, i);
+
+        while (record_get_replica(&c, &r)) {
+            replicas++;
+            leading += r.is_leader != 0 ? 1 : 0;
+            messages += r.is_leader != 0 ? r.ready + r.unsettled : 0;
+        }
+    }
+    tables_begin(job);
+    table_begin(job, "", "status", "name value");
+    put_row(job, "node", m->config.node_name);
+    put_row(job, "version", QR_VERSION_STRING);
+    put_row(job, "state", broker_is_ready(m->broker) ? "running" : "starting");
+    put_number_pair(job, "starts", env->boot);
+    put_number_pair(job, "uptime_s",
+                    (env->ops->wall_ms(env) - m->started_ms) / 1000);
+    put_number_pair(job, "shards", env->shards);
+    put_number_pair(job, "queue replicas", replicas);
+    put_number_pair(job, "queues led", leading);
+    put_number_pair(job, "messages in queues led", messages);
+    if (m->config.status != NULL) {
+        m->config.status(m->config.arg, put_row, job);
+    }
+    table_end(job);
+    tables_end(job, g);
+}
+
+void
+run_status(struct job *job)
+{
+    job->gather = gather_new(job->mgmt, ASK_REPLICAS, status_gathered, job);
+    buf_put_blob(&job->gather->question, "", 0);
+    gather_add_node(job->gather, job->mgmt->env->node);
+    send(job);
+}
