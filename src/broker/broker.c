@@ -174,6 +174,7 @@ on_frame(void *arg, struct address from, struct frame **frame)
     case BROKER_LEADER:
     case BROKER_BUSY:
     case BROKER_COUNTS:
+    case BROKER_DEAD:
         client = map_get(&b->clients, (*frame)->group);
         if (client != NULL) {
             queue_client_frame(client, from, frame);

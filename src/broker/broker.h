@@ -302,6 +302,11 @@ struct broker_config {
     const char *loopback_users; /* comma separated: may only connect from
                                    this machine */
     uint32_t queue_replicas;    /* quorum_queue.initial_cluster_size */
+    /* The cluster took this start of the node for dead while it could not be
+     * reached, and gave what its consumers held to others: nothing that it
+     * sends is listened to any more, and it must start again. */
+    void (*on_given_up)(void *arg);
+    void *arg;
     /* First members of the metadata group: node ids, equal on every node. */
     const qr_node_id *initial_nodes;
     size_t initial_nodes_count;

@@ -1018,6 +1018,11 @@ queue_client_frame(struct queue_client *q, struct address from,
     case BROKER_COUNTS:
         on_counts(q, f);
         break;
+    case BROKER_DEAD:
+        if (f->arg == q->broker->session) {
+            q->broker->config.on_given_up(q->broker->config.arg);
+        }
+        break;
     default:
         break;
     }

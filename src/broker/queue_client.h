@@ -71,7 +71,7 @@ void queue_client_purge(struct queue_client *q, struct broker_call *call);
 /* Ask the leader for its counts: reply->messages (ready), ->consumers. */
 void queue_client_query(struct queue_client *q, struct broker_call *call);
 
-/* Frames BROKER_EVENTS, RESUMED, LEADER, BUSY, COUNTS. */
+/* Frames BROKER_EVENTS, RESUMED, LEADER, BUSY, COUNTS, DEAD. */
 void queue_client_frame(struct queue_client *q, struct address from,
                         struct frame **frame);
 /* Send what this turn brought; called for dirty clients once a turn. */

@@ -436,6 +436,18 @@ bury(struct queue_group *g)
     buf_deinit(&scan.commands);
 }
 
+/* The effect that says so may have been an earlier leader's to perform. */
+static void
+check_unused(struct queue_group *g)
+{
+    struct queue_counts counts;
+
+    queue_machine_counts(g->machine, &counts);
+    if (counts.was_used && counts.consumers == 0) {
+        broker_queue_unused(g->broker, g->id);
+    }
+}
+
 static void
 machine_standing(void *arg, const struct qr_standing *standing)
 {
@@ -451,6 +463,7 @@ machine_standing(void *arg, const struct qr_standing *standing)
     }
     if (standing->is_leader) {
         bury(g);
+        check_unused(g);
     }
     client = map_get(&g->broker->clients, g->id);
     if (client != NULL) {
@@ -563,13 +576,37 @@ queue_group_free(struct queue_group *g)
 
 /* ---- frames ---- */
 
+/* Malformed commands would cut the entry short for everybody in it. */
+static bool
+is_well_formed(const struct slice *commands)
+{
+    struct queue_command command;
+    struct cursor c;
+
+    cursor_init(&c, commands->data, commands->size);
+    while (cursor_left(&c) > 0) {
+        if (queue_command_next(&c, &command) != 0) {
+            return false;
+        }
+    }
+    return !c.bad;
+}
+
 static void
 on_commands(struct queue_group *g, struct address from, struct frame *f)
 {
     struct broker *b = g->broker;
     struct frame *answer;
-    int rv = qr_group_propose(g->raft, f->content, f->content_count);
+    int rv;
 
+    if (f->content_count != 1 || !is_well_formed(&f->content[0])) {
+        log_error(b->log, "queue",
+                  "node %u sent commands to group %llu that are malformed; "
+                  "dropped",
+                  from.node, (unsigned long long)g->id);
+        return;
+    }
+    rv = qr_group_propose(g->raft, f->content, f->content_count);
     if (rv == 0) {
         return;
     }
@@ -603,6 +640,17 @@ send_resumed(struct queue_group *g, struct address from, uint64_t session)
     (void)b->env->ops->post(b->env, from, &f);
 }
 
+static void
+send_dead(struct queue_group *g, struct address from, uint64_t session)
+{
+    struct broker *b = g->broker;
+    struct frame *f = frame_new(FRAME_CALL, BROKER_DEAD);
+
+    f->group = g->id;
+    f->arg = session;
+    (void)b->env->ops->post(b->env, from, &f);
+}
+
 /* content: varint session, then (varint consumer, varint next delivery)*. */
 static void
 on_resume(struct queue_group *g, struct address from, struct frame *f)
@@ -621,6 +669,11 @@ on_resume(struct queue_group *g, struct address from, struct frame *f)
     session = cursor_varint(&c);
     if (c.bad || session_node(session) != from.node ||
         session_shard(session) != from.shard) {
+        slice_unref(&content);
+        return;
+    }
+    if (queue_machine_is_dead(g->machine, session)) {
+        send_dead(g, from, session);
         slice_unref(&content);
         return;
     }

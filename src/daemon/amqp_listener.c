@@ -353,7 +353,6 @@ amqp_listener_free(struct amqp_listener **listener)
     struct amqp_listener *l = *listener;
 
     OBJ_CHECK(l, LISTENER_MAGIC);
-    ASSERT(l->sockets_count == 0);
     ASSERT(l->clients_count == 0);
     l->magic = 0;
     mem_free(l);

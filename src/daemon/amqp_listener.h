@@ -43,7 +43,8 @@ size_t amqp_listener_clients(const struct amqp_listener *l);
 /* All publishers of this shard are held up because of REASON ("low on
  * memory"), new ones too; NULL: they go on. */
 void amqp_listener_block(struct amqp_listener *l, const char *reason);
-/* Free *L (nulled), stopped, once its streams have closed (net_close_all). */
+/* Free *L (nulled), once its streams and sockets have closed
+ * (net_close_all). */
 void amqp_listener_free(struct amqp_listener **l);
 
 #endif

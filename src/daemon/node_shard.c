@@ -129,6 +129,8 @@ make_broker(struct node_shard *s, struct error *err)
         .default_user_tags = shared->default_user_tags,
         .loopback_users = shared->loopback_users,
         .queue_replicas = (uint32_t)c->queue_replicas,
+        .on_given_up = shared->on_given_up_mt,
+        .arg = shared->arg,
         .initial_nodes = shared->initial_nodes,
         .initial_nodes_count = shared->initial_nodes_count};
 

@@ -123,6 +123,14 @@ start_store(struct sim_shard *s)
 }
 
 static void
+on_given_up(void *arg)
+{
+    struct sim_shard *s = arg;
+
+    s->node->config.on_given_up(s->node->config.arg, s->node->config.id);
+}
+
+static void
 start_shard(struct sim_shard *s)
 {
     struct sim_node_config *node = &s->node->config;
@@ -146,6 +154,8 @@ start_shard(struct sim_shard *s)
                                    .default_user_tags = "administrator",
                                    .loopback_users = "guest",
                                    .queue_replicas = 3,
+                                   .on_given_up = on_given_up,
+                                   .arg = s,
                                    .initial_nodes = node->nodes,
                                    .initial_nodes_count = node->nodes_count};
     struct error err = {{0}};

@@ -26,6 +26,9 @@ struct sim_node_config {
     uint32_t disk_delay_us; /* most that a write takes */
     uint64_t snapshot_log_bytes;
     uint64_t snapshot_log_entries;
+    /* The cluster gave this start up: crash and start the node, later. */
+    void (*on_given_up)(void *arg, qr_node_id id);
+    void *arg;
 };
 
 /* A node that has never started. */

@@ -180,6 +180,34 @@ heal(struct world *w)
     start_all(w);
 }
 
+struct revival {
+    struct world *world;
+    qr_node_id id;
+};
+
+static void
+revive(void *arg)
+{
+    struct revival *r = arg;
+    uint32_t i = r->id - 1;
+
+    if (sim_node_is_up(r->world->nodes[i])) {
+        crash(r->world, i, false);
+        sim_node_start(r->world->nodes[i]);
+    }
+    mem_free(r);
+}
+
+static void
+on_given_up(void *arg, qr_node_id id)
+{
+    struct revival *r = mem_zalloc(1, sizeof(*r));
+
+    r->world = arg;
+    r->id = id;
+    sim_call(r->world->sim, NULL, 1, revive, r);
+}
+
 /* ---- replicas ---- */
 
 struct state {
@@ -305,6 +333,8 @@ make_nodes(struct world *w)
         w->ids[i] = i + 1;
     }
     node.shards = w->shards;
+    node.on_given_up = on_given_up;
+    node.arg = w;
     node.nodes_count = w->nodes_count;
     for (uint32_t i = 0; i < w->nodes_count; i++) {
         node.id = w->ids[i];
