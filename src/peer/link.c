@@ -168,6 +168,7 @@ link_welcome(struct link *l)
 
     ASSERT(l->state == LINK_HELLO);
     l->state = LINK_LIVE;
+    l->tick_ms = peers_now(l->peers);
     link_queue(l, &f);
     link_pump(l);
     if (l->state == LINK_LIVE) {
@@ -203,6 +204,7 @@ link_on_welcome(struct link *l, const struct frame *f)
         return;
     }
     l->state = LINK_LIVE;
+    l->tick_ms = peers_now(l->peers);
     peers_link_up(l);
 }
 
@@ -442,8 +444,8 @@ link_watch(struct link *l, uint64_t now)
     uint64_t silence = now - l->heard_ms;
     char who[HELLO_TEXT_SIZE];
 
-    if (l->peers->paused) {
-        l->heard_ms = now; /* it is we who do not listen */
+    if (l->peers->paused || now - l->tick_ms > limits->heartbeat_ms * 2) {
+        l->heard_ms = now; /* it is we who did not listen */
     } else if (silence >= limits->dead_ms) {
         link_describe(l, who, sizeof(who));
         peers_log(l->peers, LOG_WARNING,
@@ -474,6 +476,7 @@ link_on_timer(uv_timer_t *timer)
     OBJ_CHECK(l, LINK_MAGIC);
     if (l->state == LINK_LIVE) {
         link_watch(l, now);
+        l->tick_ms = now;
     } else if (now - l->since_ms >= l->peers->limits.handshake_ms) {
         link_describe(l, who, sizeof(who));
         peers_log(l->peers, LOG_WARNING,

@@ -59,6 +59,7 @@ struct link {
     uint64_t since_ms; /* connected */
     uint64_t heard_ms; /* last byte in */
     uint64_t sent_ms;  /* last byte out */
+    uint64_t tick_ms;  /* last look at the clock */
     bool silent_told;
 
     struct block *in; /* plain bytes: [in_start, in_end) unread */

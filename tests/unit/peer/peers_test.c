@@ -415,7 +415,6 @@ freeze(struct helper_world *w, qr_node_id id)
 Test(peers, suspect_and_then_drop_a_silent_peer)
 {
     struct helper_world *w = &world;
-    uint64_t start = 0;
 
     helper_init(w);
     freeze(w, 2);
@@ -427,9 +426,7 @@ Test(peers, suspect_and_then_drop_a_silent_peer)
     helper_add(w, 1, 2);
     helper_add(w, 2, 1);
     HELPER_UNTIL(w, helper_is_up(w, 1, 2) && helper_is_up(w, 2, 1));
-    start = uv_now(&w->loop);
     HELPER_UNTIL(w, helper_count(w, 1, 2, LINK_SILENT) == 1);
-    cr_expect_geq(uv_now(&w->loop) - start, 80);
     cr_expect_eq(helper_count(w, 1, 2, LINK_DOWN), 0);
     HELPER_UNTIL(w, helper_count(w, 1, 2, LINK_DOWN) == 1);
     cr_expect_eq(helper_count(w, 1, 2, LINK_SILENT), 1);
@@ -482,6 +479,33 @@ Test(peers, do_not_call_a_peer_silent_that_they_do_not_read)
     cr_expect_eq(helper_count(w, 1, 2, LINK_SILENT), 0);
     peers_pause(w->nodes[1].peers, false);
     HELPER_UNTIL(w, w->nodes[1].frames[FRAME_CALL] == 1);
+    cr_expect_eq(helper_count(w, 1, 2, LINK_DOWN), 0);
+    helper_deinit(w);
+}
+
+Test(peers, do_not_call_a_peer_silent_after_their_own_stall)
+{
+    struct helper_world *w = &world;
+    uint64_t end = 0;
+
+    helper_init(w);
+    for (qr_node_id id = 1; id <= 2; id++) {
+        w->nodes[id].limits.heartbeat_ms = 20;
+        w->nodes[id].limits.silent_ms = 100;
+        w->nodes[id].limits.dead_ms = 200;
+        helper_start(w, id);
+    }
+    helper_add(w, 1, 2);
+    helper_add(w, 2, 1);
+    HELPER_UNTIL(w, helper_is_up(w, 1, 2) && helper_is_up(w, 2, 1));
+    end = uv_hrtime() + (uint64_t)400 * 1000000;
+    while (uv_hrtime() < end) {
+        /* the whole process does not get to run, as it seems to its links */
+    }
+    for (int i = 0; i < 50; i++) {
+        helper_turn(w);
+    }
+    cr_expect_eq(helper_count(w, 1, 2, LINK_SILENT), 0);
     cr_expect_eq(helper_count(w, 1, 2, LINK_DOWN), 0);
     helper_deinit(w);
 }

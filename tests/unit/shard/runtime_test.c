@@ -23,7 +23,9 @@ enum {
 
 enum {
     KIND_COUNT = FRAME_BROKER_FIRST, /* counted */
-    KIND_ECHO                        /* sent back as KIND_COUNT */
+    KIND_ECHO,                       /* sent back as KIND_COUNT */
+    KIND_HOLD,                       /* hold the shard until `gate` */
+    KIND_SEND                        /* send arg frames to node 2, shard 1 */
 };
 
 struct node;
@@ -47,6 +49,7 @@ struct seen {
 };
 
 struct node {
+    uv_sem_t gate;
     struct runtime *rt;
     struct seen seen[SHARDS_TEST_MAX];
     int fail_start_of; /* shard whose on_start fails; -1: none */
@@ -81,6 +84,16 @@ on_frame(void *arg, struct address from, struct frame **frame)
 
     if (f->kind == KIND_ECHO) {
         post(s->env, from.node, from.shard, KIND_COUNT, f->arg);
+        return;
+    }
+    if (f->kind == KIND_HOLD) {
+        uv_sem_wait(&s->node->gate);
+        return;
+    }
+    if (f->kind == KIND_SEND) {
+        for (uint64_t i = 1; i <= f->arg; i++) {
+            post(s->env, 2, 1, KIND_COUNT, i);
+        }
         return;
     }
     last = &s->last_arg[node_of(s->env, from.node)][from.shard];
@@ -573,6 +586,51 @@ Test(runtime, links_nodes_of_one_shard)
 Test(runtime, links_nodes_of_two_shards)
 {
     check_linked(2);
+}
+
+Test(runtime, sends_to_other_nodes_from_any_shard)
+{
+    static struct node nodes[NODES_MAX];
+
+    link_nodes(nodes, 2);
+    post(runtime_env(nodes[0].rt, 0), 0, 1, KIND_SEND, 1000);
+    STEP_UNTIL(nodes, NODES_MAX, nodes[1].seen[1].frames == 1000);
+    node_stop(&nodes[0]);
+    node_stop(&nodes[1]);
+}
+
+Test(runtime, does_not_read_links_for_a_shard_that_does_not_keep_up)
+{
+    static struct node nodes[NODES_MAX];
+    struct env *env = NULL;
+    uint64_t sent = 0;
+    struct link_gauge *gauge = NULL;
+
+    link_nodes(nodes, 2);
+    env = runtime_env(nodes[0].rt, 0);
+    gauge = &CONTAINER_OF(runtime_env(nodes[1].rt, 1), struct shard, env)
+                 ->box.gauge;
+    cr_assert_eq(uv_sem_init(&nodes[1].gate, 0), 0);
+    post(env, 2, 1, KIND_HOLD, 0);
+    for (int i = 0; i < 3000; i++) {
+        struct frame *f = frame_new(FRAME_CALL, KIND_COUNT);
+        struct address to = {.node = 2, .shard = 1};
+
+        f->arg = sent + 1;
+        frame_add(f, slice_of_block(block_new(10000)));
+        memset(f->content[0].block->data, 0, 10000);
+        sent += env->ops->post(env, to, &f);
+        step(nodes, NODES_MAX);
+        cr_assert_lt(gauge->waiting[FRAME_CALL], 4 << 20);
+    }
+    cr_expect_gt(gauge->waiting[FRAME_CALL], gauge->window[FRAME_CALL] / 2);
+    cr_expect_lt(sent, 3000, "the sender is told");
+    uv_sem_post(&nodes[1].gate);
+    STEP_UNTIL(nodes, NODES_MAX, nodes[1].seen[1].frames == sent);
+    cr_expect_eq(nodes[0].seen[0].downs, 0);
+    node_stop(&nodes[0]);
+    node_stop(&nodes[1]);
+    uv_sem_destroy(&nodes[1].gate);
 }
 
 Test(runtime, stops_with_frames_under_way)
