@@ -134,6 +134,7 @@ batch_close(struct store *s)
     s->batch_next++;
     s->gather = NULL;
     list_push_back(&s->closed, &b->link);
+    segment_ensure_spare(s);
 }
 
 /* Whether PART is written from where it lies. */

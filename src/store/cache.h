@@ -32,7 +32,9 @@ struct cache {
     uint64_t bytes; /* charged */
 };
 
+/* An empty cache that keeps up to BUDGET bytes. */
 void cache_init(struct cache *c, uint64_t budget);
+/* Let go of every body. */
 void cache_deinit(struct cache *c);
 /* Keep a new reference of DATA. BATCH: which batch makes it durable, 0 if it
  * already is. Returns a ticket, never CACHE_TICKET_NONE. */

@@ -4,6 +4,7 @@
 
 #include "store/store_impl.h"
 
+/* A group without anything; the caller owns it. */
 struct group *group_new(qr_group_id id, uint32_t log);
 /* Release everything G holds in memory; the segments are told of nothing. */
 void group_free(struct group *g);

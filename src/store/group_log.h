@@ -74,6 +74,7 @@ entry_loc_type(const struct entry_loc *loc)
     return (uint8_t)((loc->what >> 26) & ENTRY_TYPE_MAX);
 }
 
+/* An empty log. */
 void group_log_init(struct group_log *log);
 /* Calls DROP (may be NULL) for every entry left. */
 void group_log_deinit(struct group_log *log, group_log_drop_cb drop, void *arg);

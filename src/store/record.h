@@ -120,19 +120,22 @@ void index_item_encode(struct buf *b, const struct record *r, uint64_t before);
 MUST_USE int index_item_decode(struct cursor *c, uint64_t before,
                                struct record *out);
 
-/* The last sector of a sealed segment; the index ends before it. */
+/* The last sector of a sealed segment. The index, padded to whole sectors,
+ * ends right before it. */
 struct trailer {
     uint64_t sequence; /* of the segment */
     uint64_t batch_last;
     uint32_t chain;      /* of the last batch */
     uint64_t data_end;   /* where the next batch would have started */
-    uint64_t index_size; /* the index starts at data_end */
+    uint64_t index_size; /* without padding */
     uint64_t records;
     uint32_t index_crc;
 };
 
+/* Write a whole sector. */
 void trailer_encode(const struct trailer *t, uint32_t seed,
                     uint8_t out[TRAILER_SIZE]);
+/* Whether these bytes are the trailer of the segment with SEED. */
 bool trailer_decode(const uint8_t in[TRAILER_SIZE], uint32_t seed,
                     struct trailer *out);
 

@@ -16,7 +16,6 @@
 #include "store/recovery.h"
 
 #include <quorate/version.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -417,16 +416,24 @@ settle_all(struct replay *rp)
 static bool
 parse_name(const char *name, uint32_t *number)
 {
-    unsigned found = 0;
-    char tail = 0;
-    char again[DISK_NAME_SIZE];
+    static const char prefix[] = "segment-";
+    static const char suffix[] = ".log";
+    size_t at = sizeof(prefix) - 1;
+    uint32_t found = 0;
 
-    if (sscanf(name, "segment-%8u.lo%c", &found, &tail) != 2) {
+    if (strlen(name) != at + SEGMENT_NAME_DIGITS + sizeof(suffix) - 1 ||
+        memcmp(name, prefix, at) != 0 ||
+        strcmp(name + at + SEGMENT_NAME_DIGITS, suffix) != 0) {
         return false;
     }
-    snprintf(again, sizeof(again), "segment-%08u.log", found);
+    for (size_t i = at; i < at + SEGMENT_NAME_DIGITS; i++) {
+        if (name[i] < '0' || name[i] > '9') {
+            return false;
+        }
+        found = found * 10 + (uint32_t)(name[i] - '0');
+    }
     *number = found;
-    return strcmp(name, again) == 0;
+    return true;
 }
 
 static void
@@ -435,7 +442,7 @@ list_file(void *arg, const char *name, uint64_t size)
     struct replay *rp = arg;
     uint32_t number;
 
-    if (parse_name(name, &number) && number < UINT32_MAX) {
+    if (parse_name(name, &number)) {
         (void)segment_new(rp->store, number, size - size % SECTOR_SIZE);
     }
 }

@@ -53,6 +53,7 @@ segment_new(struct store *s, uint32_t number, uint64_t size)
     size_t before = s->segments_capacity;
 
     ASSERT(size % SECTOR_SIZE == 0);
+    ASSERT(number <= SEGMENT_NUMBER_MAX);
     if (slot == 0) {
         ASSERT(before < SEGMENTS_MAX);
         s->segments_capacity = before == 0 ? 16 : before * 2;
@@ -72,9 +73,6 @@ segment_new(struct store *s, uint32_t number, uint64_t size)
     buf_init(&seg->index);
     snprintf(seg->name, sizeof(seg->name), "segment-%08u.log", number);
     s->segments[slot] = seg;
-    if (number >= s->number_next) {
-        s->number_next = number + 1;
-    }
     return seg;
 }
 
@@ -147,10 +145,27 @@ create_done(struct disk_req *req)
     }
 }
 
+static bool
+number_is_taken(const struct store *s, uint32_t number)
+{
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        if (s->segments[i] != NULL && s->segments[i]->number == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct segment *
 create(struct store *s, uint64_t size)
 {
-    struct segment *seg = segment_new(s, s->number_next, size);
+    struct segment *seg;
+    uint32_t number = 1;
+
+    while (number_is_taken(s, number)) {
+        number++;
+    }
+    seg = segment_new(s, number, size);
 
     seg->is_creating = true;
     s->creating++;
@@ -199,6 +214,7 @@ activate(struct store *s, struct segment *seg)
     seg->seed = segment_seed(&seg->header);
     seg->is_opened = false;
     seg->is_durable = false;
+    seg->has_spare = false;
     seg->has_index = false;
     seg->end = SEGMENT_HEADER_SIZE;
     seg->batch_last = s->batch_next - 1;
@@ -241,6 +257,13 @@ segment_note(struct segment *seg, const struct record *r)
 void
 segment_ensure_spare(struct store *s)
 {
+    struct segment *seg = s->active;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    if (seg->has_spare || seg->end < seg->header.size / 2) {
+        return;
+    }
+    seg->has_spare = true;
     if (find_free(s, s->config.segment_size) == NULL && !s->has_failed) {
         (void)create(s, s->config.segment_size);
     }
@@ -359,8 +382,10 @@ discard_done(struct disk_req *req)
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     s->creating--;
     if (req->result != 0) {
+        /* The object stays, so that nobody takes its name. */
         log_warning(s->config.log, "store", "cannot remove %s: %s", seg->name,
                     qr_error_text(req->result));
+        return;
     }
     segment_free(s, seg);
 }

@@ -83,7 +83,6 @@ store_open(const struct store_config *config, struct store **out,
     buf_init(&s->scratch);
     cache_init(&s->cache, config->cache_size);
     s->log_next = 1;
-    s->number_next = 1;
     s->sequence_next = 1;
     s->batch_next = 1;
     rv = recovery_run(s, err);

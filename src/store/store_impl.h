@@ -20,8 +20,9 @@ enum {
     SEGMENT_MAGIC = 0x5345474d,
     BATCH_OBJ_MAGIC = 0x42415443,
 
-    SEGMENTS_MAX = 1 << 20,     /* files in one store */
-    SEGMENT_SPARES = 1,         /* made ahead of need */
+    SEGMENTS_MAX = 1 << 20,  /* files in one store */
+    SEGMENT_NAME_DIGITS = 8, /* of its number */
+    SEGMENT_NUMBER_MAX = 99999999,
     SEGMENT_SPARES_MAX = 2,     /* kept when more become free */
     SEGMENT_SIZE_MAX = 1 << 30, /* configured; larger ones hold one record */
     BATCH_PIECES_MAX = 500,     /* bodies written from where they lie */
@@ -74,9 +75,6 @@ struct group {
     qr_group_id id;
     bool is_volatile;
     bool has_snapshot;
-    bool has_stage;  /* recovery: `staged` is to be resolved */
-    bool is_created; /* recovery: its creation was seen */
-    bool is_deleted; /* recovery: its tombstone was seen */
     struct slice header;
     qr_term term;
     qr_replica_id vote;
@@ -113,6 +111,7 @@ struct segment {
     bool is_creating;
     bool is_opened;  /* its header is on the disk or in a batch's write */
     bool is_durable; /* its first batch is on the disk */
+    bool has_spare;  /* one was asked for to follow it */
     bool has_index;  /* sealed on the disk, or found to be beyond sealing */
     uint64_t end;    /* where the next batch starts */
     uint64_t batch_last;
@@ -166,7 +165,6 @@ struct store {
 
     struct segment **segments; /* by slot; [0] and gaps are NULL */
     size_t segments_capacity;
-    uint32_t number_next;     /* of segment files */
     uint64_t sequence_next;   /* of segments */
     struct segment *active;   /* NULL: none yet */
     struct segment *unsealed; /* the last one written to, until sealed */
