@@ -177,7 +177,7 @@ connection_log_end(const struct amqp_connection *c)
 {
     const struct broker_connection *bc = &c->bc;
 
-    if (c->state == AMQP_CLOSED) {
+    if (c->state >= AMQP_CLOSING) {
         log_info(c->config->log, "connection",
                  "closing AMQP connection (%s, vhost: '%s', user: '%s')",
                  bc->name, bc->vhost, bc->user);

@@ -456,7 +456,11 @@ queue_delete(struct broker *b, struct queue *q)
 void
 fake_broker_drop(struct broker *b, const char *queue)
 {
-    queue_delete(b, queue_find(b, text_of(queue)));
+    struct queue *q = queue_find(b, text_of(queue));
+
+    if (q != NULL) {
+        queue_delete(b, q);
+    }
 }
 
 void

@@ -56,7 +56,7 @@ void fake_broker_fill(struct broker *b, const char *queue, size_t count,
                       size_t size);
 /* Ready messages of QUEUE. */
 size_t fake_broker_ready(struct broker *b, const char *queue);
-/* Delete QUEUE, as another client would. */
+/* Delete QUEUE, as another client would; nothing if it is gone. */
 void fake_broker_drop(struct broker *b, const char *queue);
 /* Tell all publishers that congestion began or ended. */
 void fake_broker_congest(struct broker *b, bool is_congested);
