@@ -271,6 +271,8 @@ MUST_USE int replica_start(struct qr_group *g, struct error *err);
 void replica_stop(struct qr_group *g);
 /* Start it again, when the store has all that was queued before. */
 void replica_restart(struct qr_group *g);
+/* Tell the library that the CHANGE it holds for uncommitted is committed. */
+void replica_confirm(struct qr_group *g);
 /* Prepare what is needed before replica_start(). */
 void replica_init(struct qr_group *g);
 /* Now, in the library's time, never before the last step's. */

@@ -325,6 +325,28 @@ receive_chunk(struct qr_group *g, const struct raft_message *m, unsigned from,
     }
 }
 
+/* Guard 11, one change at a time. The library remembers one uncommitted CHANGE.
+ * When the next arrives before the first is applied here, it forgets the first,
+ * and if the next is then truncated it rolls back to the configuration before
+ * both. But no leader appends a CHANGE before the one before it is committed,
+ * so when our log is the sender's up to the new one, the first is committed,
+ * known or not: tell the library so. */
+static void
+confirm_before(struct qr_group *g, const struct raft_message *m, unsigned at)
+{
+    const struct raft_append_entries *a = &m->append_entries;
+    qr_index first = g->raft.configuration_uncommitted_index;
+    qr_index prev = a->prev_log_index + at;
+    qr_term term = at > 0 ? g->host->entries[at - 1].term : a->prev_log_term;
+
+    if (first == 0 || first > prev || g->is_installing ||
+        a->term < raft_current_term(&g->raft) ||
+        store_term(g->host->store, g->id, prev) != term) {
+        return;
+    }
+    replica_confirm(g);
+}
+
 static void
 receive_append(struct qr_group *g, const struct raft_message *m)
 {
@@ -336,6 +358,9 @@ receive_append(struct qr_group *g, const struct raft_message *m)
     do {
         unsigned end = count == 0 ? 0 : step_chunk(host->entries, count, at);
 
+        if (count > 0 && host->entries[at].type == RAFT_CHANGE) {
+            confirm_before(g, m, at);
+        }
         receive_chunk(g, m, at, end);
         at = end;
     } while (at < count && g->is_running);

@@ -197,6 +197,25 @@ start_event(struct qr_group *g, const struct store_group_info *info,
     }
 }
 
+void
+replica_confirm(struct qr_group *g)
+{
+    struct raft_event event = {.type = RAFT_CONFIGURATION};
+    qr_index index = g->raft.configuration_uncommitted_index;
+    struct store_entry e;
+    int rv;
+
+    ASSERT(index > 0);
+    rv = store_read(g->host->store, g->id, index, &e);
+    ASSERT(rv == 0);
+    ASSERT(e.type == RAFT_CHANGE);
+    event.configuration.index = index;
+    replica_decode(&e.data, &event.configuration.conf);
+    slice_unref(&e.data);
+    rv = replica_step(g, &event, NULL);
+    ASSERT(rv == 0);
+}
+
 int
 replica_start(struct qr_group *g, struct error *err)
 {
@@ -225,6 +244,12 @@ replica_start(struct qr_group *g, struct error *err)
         replica_stop(g);
         return error_set(err, QR_ECORRUPT, "group %llu: %s",
                          (unsigned long long)g->id, raft_strerror(rv));
+    }
+    /* Started again below what its machine has applied, it does not apply a
+     * CHANGE in between once more; the library must hear of it all the same. */
+    if (g->raft.configuration_uncommitted_index != 0 &&
+        g->raft.configuration_uncommitted_index <= g->applied) {
+        replica_confirm(g);
     }
     return 0;
 }

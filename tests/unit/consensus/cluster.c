@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/slice.h"
+#include "consensus/internal.h"
 #include "lib/harness.h"
 
 enum {
@@ -665,6 +666,92 @@ cluster_converges(struct cluster *c, qr_group_id group, uint64_t ms)
         cluster_run(c, 10);
     }
     return is_converged(c, group);
+}
+
+/* The newest configuration in G's log, or its snapshot's. */
+static struct slice
+logged_configuration(struct node *n, const struct qr_group *g)
+{
+    struct store_group_info info;
+
+    cr_assert_eq(store_group_info(n->store, g->id, &info), 0);
+    for (qr_index i = info.last_index; i >= info.first_index; i--) {
+        struct store_entry e;
+
+        cr_assert_eq(store_read(n->store, g->id, i, &e), 0);
+        if (e.type == RAFT_CHANGE) {
+            return e.data;
+        }
+        slice_unref(&e.data);
+    }
+    return info.has_snapshot ? slice_ref(&info.snapshot.configuration)
+                             : slice_empty();
+}
+
+static void
+check_members(struct node *n, struct qr_group *g)
+{
+    struct slice logged = logged_configuration(n, g);
+    struct raft_buffer b;
+
+    cr_assert(g->raft.configuration_uncommitted_index == 0 ||
+                  g->raft.configuration_uncommitted_index > g->applied,
+              "node %u: the change at %llu is applied, but not to the library",
+              n->id, g->raft.configuration_uncommitted_index);
+    if (g->raft.configuration.n > 0) {
+        cr_assert_eq(raft_configuration_encode(&g->raft.configuration, &b), 0);
+        cr_assert_eq(b.len, logged.size);
+        cr_assert_eq(memcmp(b.base, logged.data, b.len), 0,
+                     "node %u: the members are not those of its log", n->id);
+        raft_free(b.base);
+    }
+    slice_unref(&logged);
+}
+
+/* Whether the follower that leader G thinks has entry MATCH has it. */
+static void
+check_match(struct cluster *c, struct node *n, struct qr_group *g,
+            const struct raft_server *s)
+{
+    qr_node_id id = qr_replica_node(s->id);
+    struct qr_group *f = cluster_group(c, id, g->id);
+    struct store_group_info info;
+    raft_index match = 0;
+    qr_term ours;
+    qr_term theirs;
+
+    if (f == NULL || s->id == g->self || f->self != s->id || !f->is_running ||
+        f->is_installing || raft_match_index(&g->raft, s->id, &match) != 0 ||
+        match == 0 || f->raft.current_term != g->raft.current_term) {
+        return;
+    }
+    ours = store_term(n->store, g->id, match);
+    theirs = store_term(c->nodes[id].store, g->id, match);
+    cr_assert_eq(store_group_info(c->nodes[id].store, g->id, &info), 0);
+    if (ours == 0 || match < info.first_index - 1) {
+        return;
+    }
+    cr_assert_eq(ours, theirs,
+                 "node %u thinks that %u has entry %llu of term %" PRIu64
+                 "; it has %" PRIu64,
+                 n->id, id, match, ours, theirs);
+}
+
+void
+cluster_check_engines(struct cluster *c, qr_group_id group)
+{
+    for (qr_node_id id = 1; id <= c->nodes_count; id++) {
+        struct qr_group *g = cluster_group(c, id, group);
+
+        if (g == NULL || !g->is_running || g->is_installing) {
+            continue;
+        }
+        check_members(&c->nodes[id], g);
+        for (unsigned i = 0;
+             g->raft.state == RAFT_LEADER && i < g->raft.configuration.n; i++) {
+            check_match(c, &c->nodes[id], g, &g->raft.configuration.servers[i]);
+        }
+    }
 }
 
 void

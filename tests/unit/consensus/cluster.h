@@ -133,6 +133,9 @@ bool cluster_propose(struct cluster *c, qr_group_id group, size_t size,
 /* Run until every open replica of GROUP that is up has applied what the
  * leader has, at most MS; false if they have not. */
 bool cluster_converges(struct cluster *c, qr_group_id group, uint64_t ms);
+/* Look into every replica of GROUP: what the library believes of members and
+ * of its followers must be what their logs say. */
+void cluster_check_engines(struct cluster *c, qr_group_id group);
 /* Write where every replica of GROUP stands to standard error. */
 void cluster_dump(struct cluster *c, qr_group_id group);
 /* Read every live entry of GROUP on NODE and compare it with the oracle. */
