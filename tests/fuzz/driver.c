@@ -69,21 +69,23 @@ mutate(struct rng *r, uint8_t *data, size_t size)
     if (size == 0) {
         return 0;
     }
-    switch (rng_below(r, 5)) {
+    switch (rng_below(r, 16)) {
     case 0:
-        data[at] ^= (uint8_t)(1U << rng_below(r, 8));
-        return size;
+        return at;
     case 1:
-        data[at] = edges[rng_below(r, sizeof(edges))];
-        return size;
+        memmove(data + at, data + at + 1, size - at - 1);
+        return size - 1;
     case 2:
         memset(data + at, data[at], size - at < 4 ? size - at : 4);
         return size;
     case 3:
-        memmove(data + at, data + at + 1, size - at - 1);
-        return size - 1;
+    case 4:
+    case 5:
+        data[at] = edges[rng_below(r, sizeof(edges))];
+        return size;
     default:
-        return at;
+        data[at] ^= (uint8_t)(1U << rng_below(r, 8));
+        return size;
     }
 }
 
