@@ -54,7 +54,8 @@ peers_now(const struct peers *peers)
     return uv_now(net_loop(peers->net));
 }
 
-/* Whether TEXT may be said: not if it was said a short while ago. */
+/* Whether TEXT may be said: not if it was said a short while ago, nor if so
+ * much was said that whoever connects may be making it up. */
 static bool
 peers_log_is_new(struct peers *peers, const char *text)
 {
@@ -70,6 +71,9 @@ peers_log_is_new(struct peers *peers, const char *text)
             return false;
         }
         oldest = line->at_ms < oldest->at_ms ? line : oldest;
+    }
+    if (oldest->at_ms > 0 && now - oldest->at_ms < PEERS_LOG_AGAIN_MS) {
+        return false;
     }
     oldest->hash = hash;
     oldest->at_ms = now;

@@ -94,8 +94,8 @@ struct peers_events {
                      struct frame **frame);
     /* UP comes before a link's first frame, DOWN after its last; SILENT at
      * most once between frames; REFUSED once, after two attempts in a row were
-     * answered with ECONNREFUSED, until anything else happens. GAUGE is that
-     * of the peer. */
+     * answered with ECONNREFUSED, until anything else happens; also of a peer
+     * whose link was never up (then its boot is 0). GAUGE is the peer's. */
     void (*on_link)(void *arg, enum link_event event,
                     const struct link_peer *peer, struct link_gauge *gauge);
 };

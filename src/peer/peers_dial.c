@@ -44,6 +44,7 @@ peers_dial_on_connect(void *arg, struct stream *stream, int error)
         return;
     }
     peer->refusals = 0;
+    peer->refused_told = false;
     if (peer->live != NULL) {
         stream_close(stream); /* it was quicker the other way */
         return;

@@ -75,7 +75,8 @@ struct peers {
 /* The loop's time in milliseconds, fixed within an iteration. */
 uint64_t peers_now(const struct peers *peers);
 
-/* Log a line, unless the same was logged in the last minute. */
+/* Log a line, unless the same was logged in the last minute, or
+ * PEERS_LOG_GATE others were. */
 void peers_log(struct peers *peers, enum log_level level, const char *fmt, ...)
     PRINTF(3, 4);
 

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -579,6 +582,60 @@ Test(listener, makes_a_unix_socket_for_its_owner_alone)
     close(fd);
     cr_expect_eq(listener_bind_unix(path, &fd, &err), -QR_EEXIST,
                  "a file is not touched");
+    unlink(path);
+    rmdir(dir);
+    world_deinit(&w);
+}
+
+/* Connect to PATH as user nobody; how many bytes come before its end. */
+static int
+connect_as_nobody(const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    char byte = 0;
+
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+    if (setuid(65534) != 0 ||
+        connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0) {
+        return -1;
+    }
+    return (int)read(fd, &byte, 1);
+}
+
+Test(listener, closes_on_other_users)
+{
+    struct world w;
+    struct error err;
+    char dir[] = "/tmp/net-test-XXXXXX";
+    char path[64];
+    int fd = -1;
+    int status = 0;
+    pid_t child = 0;
+
+    if (geteuid() != 0) {
+        cr_log_info("needs root, to be somebody else");
+        return;
+    }
+    world_init(&w);
+    cr_assert_not_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/ctl.sock", dir);
+    cr_assert_eq(listener_bind_unix(path, &fd, &err), 0);
+    /* Somebody has opened the door; who comes in is still checked. */
+    cr_assert_eq(chmod(path, 0777), 0);
+    cr_assert_eq(chmod(dir, 0777), 0);
+    cr_assert_eq(listener_start(w.net, fd, on_accept, &w, &w.listener, &err),
+                 0);
+    child = fork();
+    if (child == 0) {
+        _exit(connect_as_nobody(path) == 0 ? 7 : 1);
+    }
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+        cr_assert(!w.late);
+    }
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+    cr_expect_null(w.server.stream);
     unlink(path);
     rmdir(dir);
     world_deinit(&w);
