@@ -109,7 +109,6 @@ take_word(struct parse *p, const char *word)
 {
     if (!p->has_command) {
         if (!command_find(word, &p->o->command)) {
-            nearest = command_nearest(word);
             return unknown_command(p, word);
         }
         p->has_command = true;
