@@ -151,7 +151,7 @@ password_scrypt(const char *password, size_t size,
 {
     uint64_t n = (uint64_t)1 << h->cost_log2;
     /* RFC 7914: 128 N r bytes, 128 r p for the lanes; and some to spare. */
-    uint64_t memory = 128 * h->block * (n + h->lanes + 2) + (64 << 10);
+    uint64_t memory = (uint64_t)128 * h->block * (n + h->lanes + 2) + 65536;
 
     return EVP_PBE_scrypt(password, size, h->salt, h->salt_size, n, h->block,
                           h->lanes, memory, out, h->hash_size) == 1

@@ -77,7 +77,7 @@ meta_owner_remove(struct meta_machine *m, struct meta_queue_record *queue)
 void
 meta_owner_drop(struct meta_machine *m, struct meta_owner_record *owner)
 {
-    struct list *first = owner->queues.next;
+    struct list *first = NULL;
     bool is_last = false;
 
     OBJ_CHECK(owner, META_OWNER_MAGIC);
