@@ -39,7 +39,7 @@ enum frame_kind {
     FRAME_RAFT_FIRST = 16,   /* consensus */
     FRAME_BROKER_FIRST = 64, /* broker */
     FRAME_MGMT_FIRST = 128,  /* operator commands */
-    FRAME_NODE_FIRST = 224, /* daemon: formation, opening, draining */
+    FRAME_NODE_FIRST = 224,  /* daemon: formation, opening, draining */
     FRAME_KIND_LIMIT = 256
 };
 

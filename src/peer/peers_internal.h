@@ -39,6 +39,7 @@ struct peer {
     struct stream_connect *connect; /* attempt under way, or NULL */
     unsigned handshakes;            /* dialled links that are not live yet */
     uv_timer_t timer;               /* until the next attempt */
+    unsigned quick;                 /* attempts left that wait but little */
     uint32_t pause_ms;              /* before the one after that */
     unsigned refusals;              /* ECONNREFUSED in a row */
     bool refused_told;
