@@ -16,6 +16,7 @@
 #include "base/ranges.h"
 #include "base/ring.h"
 #include "broker/broker_priv.h"
+#include "broker/frame_reader.h"
 #include "broker/queue_events.h"
 #include "broker/queue_group.h"
 #include "machine/queue/queue_command.h"
@@ -856,36 +857,56 @@ on_delivery(struct queue_client *q, const struct queue_effect *e,
 }
 
 static void
+on_event(struct queue_client *q, const struct queue_effect *e,
+         struct frame_reader *messages)
+{
+    struct slice message;
+
+    switch (e->kind) {
+    case QUEUE_EFFECT_APPLIED:
+        on_applied(q, e->seq);
+        break;
+    case QUEUE_EFFECT_GAP:
+        on_gap(q, e->seq);
+        break;
+    case QUEUE_EFFECT_RESULT:
+        on_result(q, e);
+        break;
+    case QUEUE_EFFECT_DELIVER:
+        if (frame_reader_take(messages, e->message.size, &message)) {
+            on_delivery(q, e, &message);
+            slice_unref(&message);
+        }
+        break;
+    case QUEUE_EFFECT_UNUSED:
+        break;
+    }
+}
+
+static void
 on_events(struct queue_client *q, struct frame *f)
 {
-    uint16_t next = 1;
+    struct frame_reader reader;
     struct queue_effect e;
+    struct slice size;
+    struct slice events = slice_empty();
     struct cursor c;
 
-    if (f->arg != q->broker->session || f->content_count == 0) {
+    if (f->arg != q->broker->session) {
         return; /* to an earlier start of this node */
     }
-    cursor_init(&c, f->content[0].data, f->content[0].size);
-    while (cursor_left(&c) > 0 && queue_event_next(&c, &e)) {
-        switch (e.kind) {
-        case QUEUE_EFFECT_APPLIED:
-            on_applied(q, e.seq);
-            break;
-        case QUEUE_EFFECT_GAP:
-            on_gap(q, e.seq);
-            break;
-        case QUEUE_EFFECT_RESULT:
-            on_result(q, &e);
-            break;
-        case QUEUE_EFFECT_DELIVER:
-            if (next < f->content_count) {
-                on_delivery(q, &e, &f->content[next++]);
-            }
-            break;
-        case QUEUE_EFFECT_UNUSED:
-            break;
+    frame_reader_init(&reader, f);
+    if (!frame_reader_take(&reader, 4, &size)) {
+        return;
+    }
+    if (frame_reader_take(&reader, get_u32le(size.data), &events)) {
+        cursor_init(&c, events.data, events.size);
+        while (cursor_left(&c) > 0 && queue_event_next(&c, &e)) {
+            on_event(q, &e, &reader);
         }
     }
+    slice_unref(&size);
+    slice_unref(&events);
 }
 
 static void

@@ -27,6 +27,7 @@ queue_event_put(struct buf *b, const struct queue_effect *effect)
         buf_put_varint(b, effect->consumer);
         buf_put_varint(b, effect->delivery);
         buf_put_varint(b, effect->count);
+        buf_put_varint(b, effect->message.size);
         break;
     case QUEUE_EFFECT_UNUSED:
         UNREACHABLE("UNUSED stays on the leader");
@@ -57,6 +58,7 @@ queue_event_next(struct cursor *c, struct queue_effect *out)
         out->consumer = cursor_varint(c);
         out->delivery = cursor_varint(c);
         out->count = (uint32_t)cursor_varint(c);
+        out->message.size = (uint32_t)cursor_varint(c);
         break;
     default:
         c->bad = true;

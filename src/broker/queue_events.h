@@ -1,12 +1,13 @@
 /* Events from a queue's leader to its clients, as bytes (docs/formats/
  * broker.md): what became of commands, and deliveries.
  *
- *   event := u8 kind, then
+ *   content := u32 size of events, events, messages
+ *   event   := u8 kind, then
  *     APPLIED: varint seq
  *     GAP:     varint expected seq
  *     RESULT:  varint seq, u8 status, varint value
- *     DELIVER: varint consumer, varint delivery, varint count; the message is
- *              the next content slice of the frame */
+ *     DELIVER: varint consumer, varint delivery, varint count, varint size
+ *              of its message; messages follow the events in their order */
 #ifndef BROKER_QUEUE_EVENTS_H
 #define BROKER_QUEUE_EVENTS_H
 

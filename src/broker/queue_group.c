@@ -35,6 +35,7 @@ enum {
     OUTBOX_FRAME_BYTES = 512 << 10, /* a frame of events is sent beyond it */
     OUTBOX_BACKLOG_MAX = 16 << 20,  /* waiting on the link: hold the rest */
     OUTBOX_RETRY_MS = 5,
+    EVENTS_HEAD_SIZE = 4,
     RESEND_MAX = QUEUE_CREDIT_MAX
 };
 
@@ -179,20 +180,18 @@ outbox_load(struct outbox *o, qr_index index)
     return false;
 }
 
+/* EVENTS begins with room for its own size. */
 static bool
 outbox_send(struct outbox *o, struct buf *events, struct frame **f)
 {
     struct broker *b = o->group->broker;
-    struct slice head = slice_copy(events->data, events->size);
-    bool is_sent;
 
-    buf_clear(events);
-    slice_unref(&(*f)->content[0]);
-    (*f)->content[0] = head;
+    put_u32le(events->data, (uint32_t)(events->size - EVENTS_HEAD_SIZE));
+    (*f)->content[0] = slice_copy(events->data, events->size);
     (*f)->group = o->group->id;
     (*f)->arg = o->session;
-    is_sent = b->env->ops->post(b->env, session_address(o->session), f);
-    return is_sent;
+    buf_clear(events);
+    return b->env->ops->post(b->env, session_address(o->session), f);
 }
 
 static struct frame *
@@ -224,6 +223,7 @@ outbox_flush(struct outbox *o)
         }
         if (f == NULL) {
             f = events_frame();
+            buf_put_u32le(&events, 0);
         }
         queue_event_put(&events, e);
         if (is_delivery) {

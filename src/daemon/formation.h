@@ -18,13 +18,14 @@
 #include "base/list.h"
 #include "base/uuid.h"
 #include "daemon/identity.h"
+#include "peer/frame.h"
 
 struct env;
 struct formation;
 
 enum {
-    FORMATION_KIND_FIRST = 8,
-    FORMATION_KIND_LIMIT = 12
+    FORMATION_KIND_FIRST = FRAME_NODE_FIRST,
+    FORMATION_KIND_LIMIT = FRAME_NODE_FIRST + 8
 };
 
 struct formation_config {

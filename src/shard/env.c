@@ -20,6 +20,28 @@ env_register(struct env *env, const struct env_handler *handler)
                h->kind_first >= handler->kind_limit);
     }
     env->handlers[env->handlers_count++] = *handler;
+    for (size_t i = 0; i < env->links_count && handler->on_link != NULL; i++) {
+        handler->on_link(handler->arg, LINK_UP, &env->links[i]);
+    }
+}
+
+/* Keep the table of live links, for handlers that are registered later. */
+static void
+note_link(struct env *env, enum link_event event,
+          const struct link_peer *peer)
+{
+    size_t i = 0;
+
+    while (i < env->links_count && env->links[i].node != peer->node) {
+        i++;
+    }
+    if (event == LINK_UP) {
+        ASSERT(i < QR_NODES_MAX);
+        env->links[i] = *peer;
+        env->links_count = MAX(env->links_count, i + 1);
+    } else if (event != LINK_SILENT && i < env->links_count) {
+        env->links[i] = env->links[--env->links_count];
+    }
 }
 
 const struct env_handler *
@@ -39,6 +61,7 @@ void
 env_link_event(struct env *env, enum link_event event,
                const struct link_peer *peer)
 {
+    note_link(env, event, peer);
     for (size_t i = 0; i < env->handlers_count; i++) {
         const struct env_handler *h = &env->handlers[i];
 

@@ -79,6 +79,8 @@ struct env {
     void *owner;     /* for whoever builds the rooms on it */
     struct env_handler handlers[ENV_HANDLERS_MAX];
     size_t handlers_count;
+    struct link_peer links[QR_NODES_MAX]; /* those that are up */
+    size_t links_count;
 };
 
 /* The shard of a node with SHARDS shards that hosts GROUP: the metadata group
@@ -89,7 +91,8 @@ env_shard_of(qr_group_id group, uint16_t shards)
     return (uint16_t)(group < QR_GROUP_FIRST_QUEUE ? 0 : group % shards);
 }
 
-/* Register HANDLER (copied) with ENV; at most ENV_HANDLERS_MAX. */
+/* Register HANDLER (copied) with ENV; at most ENV_HANDLERS_MAX. It hears at
+ * once of the links that are up. */
 void env_register(struct env *env, const struct env_handler *handler);
 /* The handler for frames of KIND, or NULL. For runtimes. */
 const struct env_handler *env_handler(const struct env *env, uint16_t kind);

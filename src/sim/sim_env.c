@@ -285,6 +285,21 @@ send(struct shard *shard, qr_node_id to, struct frame **frame, uint64_t at_us)
     *frame = NULL;
 }
 
+/* Over a link content arrives as one slice, however many it was made of. */
+static void
+join_content(struct frame *f)
+{
+    struct slice all = frame_content(f);
+
+    for (uint16_t i = 0; i < f->content_count; i++) {
+        slice_unref(&f->content[i]);
+    }
+    f->content_count = 0;
+    if (all.size > 0) {
+        frame_add(f, all);
+    }
+}
+
 static bool
 op_post(struct env *env, struct address to, struct frame **frame)
 {
@@ -314,6 +329,7 @@ op_post(struct env *env, struct address to, struct frame **frame)
         frame_free(frame);
         return true;
     }
+    join_content(*frame);
     send(shard, node, frame, arrival(sim, way, (*frame)->klass));
     return true;
 }
