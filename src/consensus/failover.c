@@ -25,6 +25,7 @@ rank(struct qr_group *g, qr_node_id dead)
     int alive = 0;
     int us = -1;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (unsigned i = 0; i < c->n; i++) {
         const struct raft_server *s = &c->servers[i];
         qr_node_id node = qr_replica_node(s->id);
@@ -51,6 +52,7 @@ lose_leader(struct qr_group *g, qr_node_id dead)
 {
     int place = rank(g, dead);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (place < 0) {
         return;
     }
@@ -69,6 +71,7 @@ failover_try(struct qr_group *g)
     char address[ADDRESS_SIZE];
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     /* A first choice that failed has left a higher term, but no leader. */
     if (g->raft.state != RAFT_FOLLOWER || g->is_installing ||
         g->guard.leader_heard > g->lost_at ||
@@ -95,6 +98,7 @@ failover_try(struct qr_group *g)
 static bool
 follows(const struct qr_group *g, qr_node_id node)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     return g->is_running && g->raft.state == RAFT_FOLLOWER &&
            qr_replica_node(g->raft.follower_state.current_leader.id) == node;
 }
@@ -108,6 +112,7 @@ each_follower(struct qr_host *host, qr_node_id node,
     uint64_t *ids = map_keys_sorted(&host->groups);
     size_t count = host->groups.count;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     for (size_t i = 0; i < count; i++) {
         struct qr_group *g = map_get(&host->groups, ids[i]);
 
@@ -121,6 +126,7 @@ each_follower(struct qr_host *host, qr_node_id node,
 static void
 keep_leader(struct qr_group *g, qr_node_id node)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     (void)node;
     g->lost_leader = 0;
 }
@@ -144,6 +150,7 @@ host_peer(struct qr_host *host, qr_node_id node)
 {
     struct peer *peer = map_get(&host->peers, node);
 
+    OBJ_CHECK(host, HOST_MAGIC);
     ASSERT(node != 0);
     if (peer == NULL) {
         peer = mem_zalloc(1, sizeof *peer);
@@ -181,6 +188,7 @@ failover_link(struct qr_host *host, enum link_event event,
 {
     struct peer *peer;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (info->node == 0 || info->node == host->env->node) {
         return;
     }

@@ -48,6 +48,7 @@ group_new(struct qr_host *host, const struct qr_group_config *config)
 {
     struct qr_group *g = mem_zalloc(1, sizeof *g);
 
+    OBJ_CHECK(host, HOST_MAGIC);
     g->magic = GROUP_MAGIC;
     g->host = host;
     g->id = config->id;
@@ -103,6 +104,7 @@ create(struct qr_group *g, const struct qr_group_config *config)
     uint64_t batch =
         store_group_create(store, g->id, &header, config->is_volatile);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     slice_unref(&header);
     if (config->members_count > 0) {
         (void)store_hard_state(store, g->id, 1, 0);
@@ -124,6 +126,7 @@ restore_machine(struct qr_group *g, const struct store_group_info *info,
     size_t offset;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ranges_init(&live);
     rv = snapshot_open(&s->manifest, &live, &g->clock_ms, &offset);
     ranges_deinit(&live);
@@ -149,6 +152,7 @@ recover(struct qr_group *g, const struct qr_group_config *config,
 {
     struct store_group_info info;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (store_group_info(g->host->store, g->id, &info) != 0) {
         g->must_stand = config->stand && config->members_count > 0;
         create(g, config);
@@ -246,6 +250,7 @@ host_group_destroy(struct qr_group *g)
     const struct qr_machine_ops *ops = g->ops;
     void *machine = g->machine;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(g->is_leaving);
     ASSERT(!g->is_settling);
     (void)map_remove(&host->groups, g->id);
@@ -284,6 +289,7 @@ gather_get(struct qr_group *g)
 {
     struct list *link;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->gather != NULL) {
         return g->gather;
     }
@@ -353,6 +359,7 @@ qr_group_propose(struct qr_group *g, const struct slice *pieces, size_t count)
 static const char *
 state_name(const struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_running) {
         return "installing";
     }
@@ -381,6 +388,7 @@ status_members(const struct qr_group *g, struct qr_group_status *out)
     const struct raft_configuration *c = &g->raft.configuration;
     struct env *env = g->host->env;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     out->members_count = MIN((size_t)c->n, (size_t)QR_MEMBERS_MAX);
     for (size_t i = 0; i < out->members_count; i++) {
         struct qr_member_status *m = &out->members[i];

@@ -37,6 +37,7 @@ host_attend(struct qr_group *g)
 {
     struct qr_host *host = g->host;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (list_is_linked(&g->attention)) {
         return;
     }
@@ -49,6 +50,7 @@ host_attend(struct qr_group *g)
 void
 host_await(struct qr_group *g, uint64_t batch)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (batch <= g->host->durable) {
         host_attend(g);
     } else if (!list_is_linked(&g->waiting)) {
@@ -75,6 +77,7 @@ host_post(struct qr_host *host, qr_node_id node, struct frame **frame)
 {
     struct address to = {node, (*frame)->to_shard};
 
+    OBJ_CHECK(host, HOST_MAGIC);
     return host->env->ops->post(host->env, to, frame);
 }
 
@@ -84,6 +87,7 @@ host_notice(struct qr_host *host, qr_node_id node, const Raft__Notice *notice)
     struct frame *f =
         host_frame(FRAME_RAFT, WIRE_NOTICE, notice->group, &notice->base);
 
+    OBJ_CHECK(host, HOST_MAGIC);
     (void)host_post(host, node, &f);
 }
 
@@ -95,6 +99,7 @@ answer_deleted(struct qr_host *host, qr_node_id node, qr_group_id group,
 {
     Raft__Notice n = RAFT__NOTICE__INIT;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     n.reason = RAFT__NOTICE__REASON__DELETED;
     n.group = group;
     n.replica = replica;
@@ -109,6 +114,7 @@ keep_early(struct qr_host *host, const Raft__Message *pb, qr_node_id from)
 {
     struct early *e;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (pb->body_case != RAFT__MESSAGE__BODY_VOTE) {
         return;
     }
@@ -129,6 +135,7 @@ unknown_group(struct qr_host *host, const Raft__Message *pb, qr_node_id from)
 {
     enum qr_unknown what = QR_UNKNOWN_WAIT;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (host->config.unknown != NULL) {
         what = host->config.unknown(host->config.arg, pb->group, from);
     }
@@ -151,6 +158,7 @@ replay_early(struct qr_group *g)
     struct qr_host *host = g->host;
     uint64_t now = host->env->ops->now_ms(host->env);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (size_t i = 0; i < host->early.count; i++) {
         struct early *e = ring_at(&host->early, i);
 
@@ -169,6 +177,7 @@ expire_early(struct qr_host *host)
 {
     uint64_t now;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (host->early.count == 0) {
         return;
     }
@@ -190,6 +199,7 @@ answer_stale(struct qr_host *host, const Raft__Message *pb, qr_node_id from)
 {
     Raft__Notice n = RAFT__NOTICE__INIT;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     n.reason = RAFT__NOTICE__REASON__STALE;
     n.group = pb->group;
     n.replica = pb->to;
@@ -203,6 +213,7 @@ addressee(struct qr_host *host, const Raft__Message *pb, qr_node_id from)
 {
     struct qr_group *g;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (qr_replica_node(pb->from) != from) {
         return NULL; /* no node speaks for another */
     }
@@ -246,6 +257,7 @@ on_message(struct qr_host *host, const Raft__Message *pb, qr_node_id from,
     struct raft_message m;
     struct qr_group *g;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (!wire_is_sane(pb)) {
         return false;
     }
@@ -277,6 +289,7 @@ on_batch(struct qr_host *host, const struct frame *f, qr_node_id from)
     struct slice content;
     size_t at = 0;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (batch == NULL) {
         log_warning(host->env->log, "raft",
                     "node %u sent a batch that cannot be read", from);
@@ -300,6 +313,7 @@ find(struct qr_host *host, qr_group_id group, qr_replica_id to,
 {
     struct qr_group *g = map_get(&host->groups, group);
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (g == NULL || g->self != to || g->is_failed || g->is_leaving ||
         !g->is_running || qr_replica_node(sender) != from) {
         return NULL;
@@ -316,6 +330,7 @@ on_install(struct qr_host *host, const struct frame *f, qr_node_id from)
     struct qr_group *g;
     struct slice content;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (pb == NULL) {
         return;
     }
@@ -335,6 +350,7 @@ on_pull(struct qr_host *host, const struct frame *f, qr_node_id from)
                            f->head.size, f->head.data);
     struct qr_group *g;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (pb == NULL || pb->n_ranges > 2 * WIRE_RANGES_MAX ||
         pb->n_ranges % 2 != 0) {
         return;
@@ -354,6 +370,7 @@ on_chunk(struct qr_host *host, const struct frame *f, qr_node_id from)
     struct qr_group *g;
     struct slice content;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (pb == NULL) {
         return;
     }
@@ -370,6 +387,7 @@ on_chunk(struct qr_host *host, const struct frame *f, qr_node_id from)
 static void
 on_removed(struct qr_group *g, const Raft__Notice *n)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (n->replica == g->self && g->is_running &&
         n->term >= raft_current_term(&g->raft)) {
         log_info(g->host->env->log, "raft",
@@ -388,6 +406,7 @@ on_notice(struct qr_host *host, const struct frame *f, qr_node_id from)
                              f->head.size, f->head.data);
     struct qr_group *g;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (n == NULL) {
         return;
     }
@@ -460,6 +479,7 @@ on_frame(void *arg, struct address from, struct frame **frame)
 static void
 attend(struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->is_leaving) {
         host_group_destroy(g);
         return;
@@ -591,6 +611,7 @@ free_peers(struct qr_host *host)
     uint64_t key;
     struct peer *peer;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     map_foreach (&host->peers, pos, key, peer) {
         outbox_drop(peer);
         timers_stop(&host->env->timers, &peer->down);
@@ -606,6 +627,7 @@ free_groups(struct qr_host *host)
     uint64_t key;
     struct qr_group *g;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     map_foreach (&host->groups, pos, key, g) {
         host_group_free(g);
     }

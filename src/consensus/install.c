@@ -12,8 +12,6 @@
  * replica and starts it again from what is on disk, which is the old state;
  * the leader offers its snapshot again, and what was staged is not fetched
  * twice: entries below a snapshot are committed, so an index says it all. */
-#include "consensus/install.h"
-
 #include <quorate/error.h>
 #include <string.h>
 
@@ -22,6 +20,49 @@
 #include "base/mem.h"
 #include "consensus/internal.h"
 
+enum {
+    INSTALL_RANGES_MAX = 512, /* asked for at a time */
+    INSTALL_CREDIT = 4,       /* chunks under way at a time */
+    INSTALL_STALL_MS = 1000,  /* nothing came: ask again */
+    INSTALL_STALLS_MAX = 5    /* then give up, and keep what was staged */
+};
+
+/*  offered --(library accepts)--> fetching --(all staged)--> storing
+ *     |                              |  ^ chunk, stall          | durable
+ *     v (refused)                    v                          v
+ *    gone                          failed --> (restart)        done: gone
+ *                                    |  staged entries stay
+ *                                    v
+ *                                 offered again
+ */
+enum install_state {
+    INSTALL_OFFERED,
+    INSTALL_FETCHING,
+    INSTALL_STORING,
+    INSTALL_FAILED
+};
+
+struct install {
+    enum install_state state;
+    qr_replica_id from;
+    qr_index index;
+    qr_term term;
+    qr_index configuration_index;
+    struct slice configuration;
+    struct slice manifest;
+    struct ranges live;   /* what the machine needs */
+    struct ranges needed; /* of that, what is neither here nor staged */
+    struct ranges asked;  /* of that, what the stream is to bring */
+    struct ranges staged; /* in the store, also from attempts before */
+    uint64_t stream;
+    uint64_t sequence;
+    unsigned stalls;
+    uint64_t batch; /* carries the store's install */
+    bool has_metadata;
+    struct raft_configuration metadata; /* ours until PERSISTED_SNAPSHOT */
+    struct timer timer;
+};
+
 static void on_stall(void *arg);
 
 static struct install *
@@ -29,6 +70,7 @@ install_get(struct qr_group *g)
 {
     struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (in == NULL) {
         in = mem_zalloc(1, sizeof *in);
         ranges_init(&in->live);
@@ -50,6 +92,7 @@ clear(struct qr_group *g)
 {
     struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     timers_stop(&g->host->env->timers, &in->timer);
     slice_unref(&in->configuration);
     slice_unref(&in->manifest);
@@ -68,6 +111,7 @@ install_free(struct qr_group *g)
 {
     struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (in == NULL) {
         return;
     }
@@ -121,6 +165,7 @@ note_offer(struct qr_group *g, const Raft__Install *pb,
     size_t offset;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     clear(g);
     in->state = INSTALL_OFFERED;
     in->from = pb->from;
@@ -144,6 +189,7 @@ install_receive(struct qr_group *g, const Raft__Install *pb,
     char address[ADDRESS_SIZE];
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->is_installing ||
         !offer_is_sane(pb, manifest, &m.install_snapshot.conf)) {
         return; /* the leader repeats its offer */
@@ -182,6 +228,7 @@ pull(struct qr_group *g)
     uint64_t ranges[2 * INSTALL_RANGES_MAX];
     struct frame *f;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ranges_clear(&in->asked);
     for (size_t i = 0; i < in->needed.count && i < (size_t)INSTALL_RANGES_MAX;
          i++) {
@@ -213,6 +260,7 @@ grant(struct qr_group *g)
     Raft__Pull pb = RAFT__PULL__INIT;
     struct frame *f;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     pb.group = g->id;
     pb.from = g->self;
     pb.to = in->from;
@@ -228,6 +276,7 @@ watch(struct qr_group *g)
 {
     struct env *env = g->host->env;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     timers_start(&env->timers, &g->install->timer,
                  env->ops->now_ms(env) + INSTALL_STALL_MS);
 }
@@ -248,6 +297,7 @@ finish(struct qr_group *g)
     qr_index missing = 0;
     int rv = store_install(g->host->store, g->id, &s, &in->batch, &missing);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (rv != 0) {
         /* What we had went away, such as a truncated tail: fetch it. */
         ASSERT(rv == -QR_ENOENT);
@@ -270,6 +320,7 @@ go_on(struct qr_group *g)
 {
     struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (in->needed.count == 0) {
         finish(g);
         return;
@@ -287,6 +338,7 @@ find_needed(struct qr_group *g)
 {
     struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (size_t i = 0; i < in->live.count; i++) {
         const struct range *r = &in->live.items[i];
 
@@ -306,6 +358,7 @@ install_begin(struct qr_group *g, struct raft_update *u)
 {
     struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(in != NULL);
     ASSERT(in->state == INSTALL_OFFERED);
     ASSERT(in->index == u->snapshot.metadata.index);
@@ -322,6 +375,7 @@ install_begin(struct qr_group *g, struct raft_update *u)
 static void
 fail(struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     log_info(g->host->env->log, "raft",
              "group %llu: the snapshot at %llu did not arrive; trying again",
              (unsigned long long)g->id, (unsigned long long)g->install->index);
@@ -355,6 +409,7 @@ install_gone(struct qr_group *g, uint64_t stream)
 {
     struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (in != NULL && in->state == INSTALL_FETCHING && in->stream == stream) {
         fail(g);
     }
@@ -385,6 +440,7 @@ stage(struct qr_group *g, qr_index index, const struct store_entry *e)
     struct install *in = g->install;
     uint64_t batch;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!ranges_has(&in->needed, index)) {
         return;
     }
@@ -403,6 +459,7 @@ install_chunk(struct qr_group *g, const Raft__Chunk *pb,
     qr_index index = 0;
     size_t at = 0;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (in == NULL || in->state != INSTALL_FETCHING ||
         pb->stream != in->stream || pb->sequence != in->sequence ||
         !chunk_is_sane(pb, content)) {
@@ -438,6 +495,7 @@ adopt(struct qr_group *g)
     size_t offset;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ranges_init(&live);
     rv = snapshot_open(&in->manifest, &live, &g->clock_ms, &offset);
     ranges_deinit(&live);
@@ -466,6 +524,7 @@ complete(struct qr_group *g)
     struct raft_event event;
     int rv = adopt(g);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (rv != 0) {
         log_error(g->host->env->log, "raft",
                   "group %llu: its snapshot at %llu is of a version that "
@@ -500,6 +559,7 @@ install_durable(struct qr_group *g)
 {
     const struct install *in = g->install;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (in != NULL && in->state == INSTALL_STORING && g->is_running &&
         in->batch <= g->host->durable) {
         complete(g);

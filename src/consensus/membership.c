@@ -24,6 +24,7 @@ server_find(const struct qr_group *g, qr_replica_id id)
 {
     const struct raft_configuration *c = &g->raft.configuration;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (unsigned i = 0; i < c->n; i++) {
         if (c->servers[i].id == id) {
             return &c->servers[i];
@@ -36,6 +37,7 @@ server_find(const struct qr_group *g, qr_replica_id id)
 static int
 check_free(const struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_serving || g->is_leaving) {
         return -QR_ENOTLEADER;
     }
@@ -51,6 +53,7 @@ check_free(const struct qr_group *g)
 static void
 intend(struct qr_group *g, enum intent intent, qr_replica_id replica)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(g->intent == INTENT_NONE);
     g->intent = intent;
     g->intent_replica = replica;
@@ -176,6 +179,7 @@ configuration_after(const struct qr_group *g, enum intent intent,
 {
     const struct raft_configuration *c = &g->raft.configuration;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     raft_configuration_init(out);
     for (unsigned i = 0; i < c->n; i++) {
         const struct raft_server *s = &c->servers[i];
@@ -201,6 +205,7 @@ submit_change(struct qr_group *g, enum intent intent, qr_replica_id replica)
     struct raft_buffer b;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     configuration_after(g, intent, replica, &c);
     rv = raft_configuration_encode(&c, &b);
     ASSERT(rv == 0);
@@ -221,6 +226,7 @@ catch_up(struct qr_group *g, qr_replica_id replica)
     int status = RAFT_CATCH_UP_NONE;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (raft_catch_up(&g->raft, replica, &status) != 0 ||
         status == RAFT_CATCH_UP_RUNNING ||
         g->raft.leader_state.promotee_id != 0) {
@@ -239,6 +245,7 @@ transfer(struct qr_group *g, qr_replica_id replica)
     struct raft_event event = {.type = RAFT_TRANSFER};
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     event.transfer.server_id = replica;
     rv = replica_step(g, &event, NULL);
     ASSERT(rv == 0 || rv == RAFT_NOTLEADER || rv == RAFT_BADID);
@@ -250,6 +257,7 @@ membership_act(struct qr_group *g)
     enum intent intent = g->intent;
     qr_replica_id replica = g->intent_replica;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (intent == INTENT_NONE) {
         return;
     }
@@ -285,6 +293,7 @@ membership_disown(struct qr_group *g, qr_replica_id replica)
 {
     Raft__Notice n = RAFT__NOTICE__INIT;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_serving || g->raft.configuration_uncommitted_index != 0 ||
         server_find(g, replica) != NULL) {
         return;

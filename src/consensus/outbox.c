@@ -20,6 +20,7 @@ parcel_new(struct qr_host *host)
     struct list *link = list_pop_front(&host->parcels_free);
     struct parcel *p;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (link != NULL) {
         p = list_entry(link, struct parcel, link);
     } else {
@@ -36,6 +37,7 @@ parcel_new(struct qr_host *host)
 static void
 parcel_recycle(struct qr_host *host, struct parcel *p)
 {
+    OBJ_CHECK(host, HOST_MAGIC);
     frame_free(&p->frame);
     list_remove(&p->link);
     list_push_back(&host->parcels_free, &p->link);
@@ -81,6 +83,7 @@ parcel_find(struct peer *peer, const struct qr_group *g, uint16_t shard,
 {
     struct list *it;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (it = peer->parcels.prev; it != &peer->parcels; it = it->prev) {
         struct parcel *p = list_entry(it, struct parcel, link);
 
@@ -100,6 +103,7 @@ parcel_for(struct qr_group *g, struct peer *peer, uint64_t need, unsigned count)
     uint16_t shard = FRAME_TO_GROUP;
     struct parcel *p;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(count <= FRAME_CONTENT_MAX);
     if (need <= host->durable) {
         need = 0;
@@ -139,6 +143,7 @@ put(struct qr_group *g, struct peer *peer, const struct raft_message *m,
     struct parcel *p = parcel_for(g, peer, need, count);
     size_t before = parcel_size(p);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(host->wire_entries.count == count);
     wire_put(&p->head, &route, m, &host->wire_entries);
     for (unsigned i = 0; i < count; i++) {
@@ -161,6 +166,7 @@ read_entries(struct qr_group *g, qr_index first, unsigned count)
     size_t size = 0;
     unsigned n = 0;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     count = MIN(count, (unsigned)WIRE_ENTRIES_MAX);
     while (n < count && size < PARCEL_CONTENT_SIZE) {
         struct store_entry *r = &host->records[n];
@@ -187,6 +193,7 @@ send_append(struct qr_group *g, struct peer *peer, const struct raft_message *m,
     struct raft_append_entries *a = &part.append_entries;
     unsigned left = m->append_entries.n_entries;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     while (left > 0 && window_is_open(peer)) {
         unsigned n = read_entries(g, a->prev_log_index + 1, left);
         qr_term last_term;
@@ -209,6 +216,7 @@ need_of(const struct qr_group *g, const struct raft_message *m)
 {
     const struct raft_append_entries *a = &m->append_entries;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (m->type == RAFT_APPEND_ENTRIES && a->n_entries > 0 &&
         g->change_batch > g->hard_batch &&
         a->prev_log_index + a->n_entries >= g->change_index) {
@@ -223,6 +231,7 @@ outbox_send(struct qr_group *g, const struct raft_message *m)
     struct peer *peer;
     uint64_t need;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(m->type != RAFT_INSTALL_SNAPSHOT);
     /* A follower without a leader may address server 0. */
     if (qr_replica_node(m->server_id) == 0) {
@@ -261,6 +270,7 @@ outbox_flush(struct qr_host *host)
     struct list *it;
     struct list *tmp;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     list_foreach_safe (it, tmp, &host->peers_dirty) {
         struct peer *peer = list_entry(it, struct peer, dirty);
 

@@ -26,6 +26,7 @@ replica_now(struct qr_group *g)
 {
     raft_time t = g->host->env->ops->now_ms(g->host->env) + TIME_ORIGIN_MS;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (t > g->time) {
         g->time = t;
     }
@@ -35,12 +36,14 @@ replica_now(struct qr_group *g)
 bool
 replica_is_leader(const struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     return g->is_running && g->raft.state == RAFT_LEADER;
 }
 
 qr_replica_id
 replica_leader(const struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_running) {
         return 0;
     }
@@ -57,6 +60,7 @@ replica_leader(const struct qr_group *g)
 void
 replica_note_batch(struct qr_group *g, uint64_t batch)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     g->last_batch = MAX(g->last_batch, batch);
     if (batch > g->host->durable) {
         host_await(g, batch);
@@ -70,6 +74,7 @@ store_hard(struct qr_group *g)
         store_hard_state(g->host->store, g->id, raft_current_term(&g->raft),
                          raft_voted_for(&g->raft));
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     g->hard_batch = batch;
     replica_note_batch(g, batch);
 }
@@ -78,6 +83,7 @@ store_hard(struct qr_group *g)
 static void
 cap_reports(struct qr_group *g, qr_index index)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(index > 0);
     for (unsigned i = 0; i < g->reports_count; i++) {
         g->reports[i].index = MIN(g->reports[i].index, index - 1);
@@ -89,6 +95,7 @@ add_report(struct qr_group *g, uint64_t batch, qr_index index)
 {
     unsigned n = g->reports_count;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     /* More batches than we tell apart: report later, with the newest. */
     if (n > 0 && (g->reports[n - 1].batch == batch || n == REPORTS_MAX)) {
         n--;
@@ -105,6 +112,7 @@ tune_inflight(struct qr_group *g)
     uint64_t size = g->log_bytes / MAX(g->log_entries, 1) + 1;
     uint64_t want = MIN(INFLIGHT_BYTES / size, (uint64_t)INFLIGHT_ENTRIES_MAX);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     want = MAX(want, (uint64_t)INFLIGHT_ENTRIES_MIN);
     if (want > 2 * (uint64_t)g->inflight || 2 * want < g->inflight) {
         g->inflight = (uint32_t)want;
@@ -117,6 +125,7 @@ static void
 make_record(struct qr_group *g, const struct raft_entry *e, struct slice *body,
             struct store_entry *out)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     out->term = e->term;
     out->type = (uint8_t)e->type;
     out->data =
@@ -142,6 +151,7 @@ store_entries(struct qr_group *g, struct raft_update *u)
     unsigned n = u->entries.n;
     uint64_t batch;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(n > 0);
     ASSERT(from + n <= WIRE_ENTRIES_MAX);
     ASSERT(first > g->applied);
@@ -169,6 +179,7 @@ store_entries(struct qr_group *g, struct raft_update *u)
 static void
 send_messages(struct qr_group *g, struct raft_update *u)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (unsigned i = 0; i < u->messages.n; i++) {
         const struct raft_message *m = &u->messages.batch[i];
 
@@ -186,6 +197,7 @@ note_state(struct qr_group *g, struct raft_update *u)
 {
     bool is_leader = g->raft.state == RAFT_LEADER;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if ((u->flags & (RAFT_UPDATE_STATE)) != 0 && is_leader) {
         g->was_elected = true;
         g->has_barrier = (u->flags & (RAFT_UPDATE_ENTRIES)) != 0;
@@ -204,6 +216,7 @@ note_state(struct qr_group *g, struct raft_update *u)
 static void
 carry_out(struct qr_group *g, struct raft_update *u)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if ((u->flags & (RAFT_UPDATE_CURRENT_TERM)) != 0 ||
         (u->flags & (RAFT_UPDATE_VOTED_FOR)) != 0) {
         store_hard(g);
@@ -235,6 +248,7 @@ replica_step(struct qr_group *g, struct raft_event *event,
     struct raft_update u;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(g->is_running);
     if (event->time == 0) {
         event->time = replica_now(g);
@@ -264,6 +278,7 @@ must_step(struct qr_group *g, struct raft_event *event)
 {
     int rv = replica_step(g, event, NULL);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(rv == 0);
 }
 
@@ -272,6 +287,7 @@ must_step(struct qr_group *g, struct raft_event *event)
 static void
 drop_bodies(struct qr_host *host, unsigned from, unsigned count)
 {
+    OBJ_CHECK(host, HOST_MAGIC);
     for (unsigned i = from; i < count; i++) {
         slice_unref(&host->bodies[i]);
     }
@@ -284,6 +300,7 @@ make_batch(struct qr_host *host, unsigned from, unsigned to)
 {
     void *batch = raft_malloc(1);
 
+    OBJ_CHECK(host, HOST_MAGIC);
     ASSERT(batch != NULL);
     for (unsigned i = from; i < to; i++) {
         struct raft_entry *e = &host->entries[i];
@@ -308,6 +325,7 @@ receive_chunk(struct qr_group *g, const struct raft_message *m, unsigned from,
     void *batch = NULL;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (from > 0) {
         a->prev_log_index += from;
         a->prev_log_term = host->entries[from - 1].term;
@@ -339,6 +357,7 @@ confirm_before(struct qr_group *g, const struct raft_message *m, unsigned at)
     qr_index prev = a->prev_log_index + at;
     qr_term term = at > 0 ? g->host->entries[at - 1].term : a->prev_log_term;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (first == 0 || first > prev || g->is_installing ||
         a->term < raft_current_term(&g->raft) ||
         store_term(g->host->store, g->id, prev) != term) {
@@ -354,6 +373,7 @@ receive_append(struct qr_group *g, const struct raft_message *m)
     unsigned count = m->append_entries.n_entries;
     unsigned at = 0;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(count <= WIRE_ENTRIES_MAX);
     do {
         unsigned end = count == 0 ? 0 : step_chunk(host->entries, count, at);
@@ -373,6 +393,7 @@ replica_receive(struct qr_group *g, struct raft_message *m)
     char address[ADDRESS_SIZE];
     struct raft_event event = {.type = RAFT_RECEIVE};
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(m->type != RAFT_INSTALL_SNAPSHOT);
     if (!g->is_running) {
         if (m->type == RAFT_APPEND_ENTRIES) {
@@ -398,6 +419,7 @@ replica_submit(struct qr_group *g, unsigned count)
     void *batch;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(count > 0);
     ASSERT(count <= WIRE_ENTRIES_MAX);
     for (unsigned i = 0; i < count; i++) {
@@ -417,6 +439,7 @@ replica_submit(struct qr_group *g, unsigned count)
 void
 replica_drop_gathered(struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->gather != NULL) {
         list_push_back(&g->host->gathers_free, &g->gather->link);
         g->gather = NULL;
@@ -431,6 +454,7 @@ replica_propose(struct qr_group *g)
     uint64_t wall;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (gather == NULL || !g->is_serving || raft_transferee(&g->raft) != 0) {
         return; /* it goes on when the transfer has failed */
     }
@@ -464,6 +488,7 @@ submit_barrier(struct qr_group *g)
     uint8_t zero[ENTRY_HEADER_SIZE] = {0};
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     g->was_elected = false;
     if (g->has_barrier) {
         return;
@@ -482,6 +507,7 @@ report(struct qr_group *g)
     qr_index index = 0;
     unsigned n = 0;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     while (n < g->reports_count && g->reports[n].batch <= g->host->durable) {
         index = g->reports[n].index;
         n++;
@@ -505,6 +531,7 @@ tell_standing(struct qr_group *g)
 {
     struct qr_standing s = {0};
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->is_running) {
         s.is_leader = g->is_serving;
         s.term = raft_current_term(&g->raft);
@@ -530,6 +557,7 @@ replica_configure(struct qr_group *g, const struct slice *body, qr_index index)
     struct raft_configuration c;
     bool has_us = false;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(index >= g->configuration_index);
     replica_decode(body, &c);
     for (unsigned i = 0; i < c.n; i++) {
@@ -554,6 +582,7 @@ apply_change(struct qr_group *g, const struct store_entry *e, qr_index index)
 {
     struct raft_event event = {.type = RAFT_CONFIGURATION};
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     event.configuration.index = index;
     replica_decode(&e->data, &event.configuration.conf);
     must_step(g, &event); /* takes the configuration over */
@@ -569,6 +598,7 @@ apply_next(struct qr_group *g)
     struct slice body = slice_empty();
     struct qr_entry entry = {0};
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->is_installing || index > MIN(g->commit, g->raft.last_stored)) {
         return false;
     }
@@ -617,6 +647,7 @@ arm(struct qr_group *g)
     raft_time t = replica_now(g);
     raft_time due;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_running) {
         timers_stop(&g->host->env->timers, &g->timer);
         return;
@@ -639,6 +670,7 @@ arm(struct qr_group *g)
 static bool
 settle_once(struct qr_group *g, unsigned *budget)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_running || g->is_leaving) {
         return false;
     }
@@ -710,6 +742,7 @@ replica_stand(struct qr_group *g)
 {
     struct raft_event event = {.type = RAFT_TIMEOUT};
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     g->must_stand = false;
     if (!g->is_running || g->raft.state != RAFT_FOLLOWER ||
         raft_timeout(&g->raft) > replica_now(g)) {
@@ -729,6 +762,7 @@ replica_durable(struct qr_group *g)
 {
     uint64_t durable = g->host->durable;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->is_leaving || g->is_failed) {
         return;
     }
@@ -748,5 +782,6 @@ replica_durable(struct qr_group *g)
 void
 replica_init(struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     timer_init(&g->timer, on_timer, g);
 }

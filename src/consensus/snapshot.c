@@ -105,6 +105,7 @@ is_due(const struct qr_group *g)
     const struct qr_host_config *c = &g->host->config;
     uint64_t dead;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->wants_snapshot || g->log_entries >= c->snapshot_log_entries) {
         return true;
     }
@@ -126,6 +127,7 @@ should_wait(const struct qr_group *g)
 {
     const struct qr_host_config *c = &g->host->config;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     return !g->wants_snapshot && stream_is_active(g) &&
            g->log_bytes < LIVE_FACTOR * c->snapshot_log_bytes &&
            g->log_entries < LIVE_FACTOR * c->snapshot_log_entries;
@@ -140,6 +142,7 @@ least_match(struct qr_group *g)
     struct env *env = g->host->env;
     qr_index least = g->applied;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (unsigned i = 0; i < c->n; i++) {
         qr_replica_id id = c->servers[i].id;
         raft_index match;
@@ -162,6 +165,7 @@ trailing_entries(struct qr_group *g)
     uint64_t base = budget / TRAILING_PART / size;
     uint64_t lag;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(g->applied >= g->raft.trail.offset);
     if (g->is_pressed) {
         return 0;
@@ -184,6 +188,7 @@ reset_log(struct qr_group *g)
     uint64_t after = g->last - g->applied;
     uint64_t size = g->log_bytes / MAX(g->log_entries, 1);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     g->log_entries = after;
     g->log_bytes = after * size;
 }
@@ -197,6 +202,7 @@ take(struct qr_group *g)
     struct ranges live;
     unsigned trailing = trailing_entries(g);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ranges_init(&live);
     buf_init(&body);
     g->ops->snapshot(g->machine, &body, &live);
@@ -253,6 +259,7 @@ snapshot_consider(struct qr_group *g)
 void
 snapshot_cancel(struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     g->is_taking = false;
     slice_unref(&g->taking_configuration);
 }
@@ -263,6 +270,7 @@ snapshot_taken(struct qr_group *g)
     struct raft_event event;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(g->is_taking);
     ASSERT(g->taking_index > g->snapshot_index);
     ASSERT(!g->is_installing);
@@ -288,6 +296,7 @@ snapshot_relieve(struct qr_host *host)
     uint64_t now = host->env->ops->now_ms(host->env);
     size_t n;
 
+    OBJ_CHECK(host, HOST_MAGIC);
     if (now < host->relieve_at_ms || !store_is_pressed(host->store)) {
         return;
     }

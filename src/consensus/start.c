@@ -58,6 +58,7 @@ restore_one(struct qr_group *g, struct restored *r, size_t i)
     struct store_entry e;
     int rv = store_read(g->host->store, g->id, r->first + i, &e);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (rv != 0) {
         return rv;
     }
@@ -90,6 +91,7 @@ static int
 restore_log(struct qr_group *g, const struct store_group_info *info,
             struct restored *r)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     r->first = info->first_index;
     r->count = (size_t)(info->last_index + 1 - info->first_index);
     r->entries = mem_zalloc(r->count, sizeof r->entries[0]);
@@ -128,6 +130,7 @@ renew_term(struct qr_group *g, struct store_group_info *info,
 {
     struct raft_configuration c;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (configuration == NULL) {
         return;
     }
@@ -149,6 +152,7 @@ init_raft(struct qr_group *g)
     uint32_t seed = 0;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     memset(&g->raft, 0, sizeof g->raft);
     memset(&g->guard, 0, sizeof g->guard);
     host_address(g->self, g->address);
@@ -175,6 +179,7 @@ start_event(struct qr_group *g, const struct store_group_info *info,
             const struct restored *r, struct raft_snapshot_metadata *metadata,
             struct raft_event *event)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     event->type = RAFT_START;
     event->start.term = info->term;
     event->start.voted_for = info->vote;
@@ -205,6 +210,7 @@ replica_confirm(struct qr_group *g)
     struct store_entry e;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(index > 0);
     rv = store_read(g->host->store, g->id, index, &e);
     ASSERT(rv == 0);
@@ -225,6 +231,7 @@ replica_start(struct qr_group *g, struct error *err)
     struct restored r;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(!g->is_running);
     memset(&event, 0, sizeof event);
     memset(&metadata, 0, sizeof metadata);
@@ -257,6 +264,7 @@ replica_start(struct qr_group *g, struct error *err)
 void
 replica_stop(struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_running) {
         return;
     }
@@ -279,6 +287,7 @@ replica_restart(struct qr_group *g)
 {
     struct error err;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     g->must_restart = false;
     if (replica_start(g, &err) != 0) {
         log_error(g->host->env->log, "raft", "%s", err.text);

@@ -51,7 +51,9 @@ enum step_outcome {
                      batch remains the caller's */
 };
 
+/* An array without room; steps make it grow. */
 void step_messages_init(struct step_messages *m);
+/* Free it; no update that points into it may be in use. */
 void step_messages_deinit(struct step_messages *m);
 
 /* Where the chunk of a received AppendEntries that starts at entry AT ends: a

@@ -5,8 +5,6 @@
  * time, so that a long stream never blocks the loop. When the snapshot that
  * the follower is fetching has been replaced by a newer one here, its entries
  * may be gone; the follower is told, and will be offered the new one. */
-#include "consensus/stream.h"
-
 #include <quorate/error.h>
 #include <string.h>
 
@@ -15,12 +13,44 @@
 #include "consensus/internal.h"
 
 enum {
-    STREAM_MAGIC = 0x5354524d
+    STREAM_MAGIC = 0x5354524d,
+    STREAM_CHUNK_SIZE = 1 << 20,
+    STREAM_CREDIT_MAX = 8,
+    STREAM_ACTIVE_MS = 2500, /* pulled within: the follower is at it */
+    STREAM_IDLE_MS = 30000   /* forgotten after */
+};
+
+/* What one follower fetches of one snapshot. */
+struct stream {
+    unsigned magic;
+    struct list link; /* of its group */
+    struct qr_group *group;
+    qr_replica_id to;
+    qr_index snapshot;
+    uint64_t id;
+    uint64_t sequence;
+    unsigned credit;
+    uint64_t pulled_at_ms;
+    struct range *ranges; /* asked for */
+    size_t ranges_count;
+    size_t range; /* where we are */
+    qr_index next;
+    bool is_fetching; /* `fetch` is under way: pinned */
+    bool is_closed;   /* free it when the fetch has come */
+    struct store_fetch fetch;
+    struct frame *frame; /* the chunk that is filled */
+    size_t frame_size;
+    size_t count;
+    qr_index last; /* in the chunk */
+    uint64_t indexes[WIRE_ENTRIES_MAX];
+    uint64_t terms[WIRE_ENTRIES_MAX];
+    uint64_t sizes[WIRE_ENTRIES_MAX];
 };
 
 static uint64_t
 now_ms(const struct qr_group *g)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     return g->host->env->ops->now_ms(g->host->env);
 }
 
@@ -47,6 +77,7 @@ stream_free_all(struct qr_group *g)
     struct list *it;
     struct list *tmp;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     list_foreach_safe (it, tmp, &g->streams) {
         stream_free(list_entry(it, struct stream, link));
     }
@@ -57,6 +88,7 @@ stream_find(struct qr_group *g, qr_replica_id to)
 {
     struct list *it;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     list_foreach (it, &g->streams) {
         struct stream *s = list_entry(it, struct stream, link);
 
@@ -74,6 +106,7 @@ expire(struct qr_group *g)
     struct list *it;
     struct list *tmp;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     list_foreach_safe (it, tmp, &g->streams) {
         struct stream *s = list_entry(it, struct stream, link);
 
@@ -86,6 +119,7 @@ expire(struct qr_group *g)
 static bool
 stream_is_busy(const struct stream *s)
 {
+    OBJ_CHECK(s, STREAM_MAGIC);
     return now_ms(s->group) - s->pulled_at_ms <= STREAM_ACTIVE_MS;
 }
 
@@ -94,6 +128,7 @@ stream_is_active(const struct qr_group *g)
 {
     struct list *it;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     list_foreach (it, &g->streams) {
         if (stream_is_busy(list_entry(it, struct stream, link))) {
             return true;
@@ -115,6 +150,7 @@ stream_offer(struct qr_group *g, const struct raft_message *m)
     uint8_t *configuration;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     expire(g);
     s = stream_find(g, m->server_id);
     if (s != NULL && s->snapshot == a->last_index && stream_is_busy(s)) {
@@ -154,6 +190,7 @@ tell_gone(struct stream *s)
 {
     Raft__Notice n = RAFT__NOTICE__INIT;
 
+    OBJ_CHECK(s, STREAM_MAGIC);
     n.reason = RAFT__NOTICE__REASON__GONE;
     n.group = s->group->id;
     n.replica = s->to;
@@ -171,6 +208,7 @@ send_chunk(struct stream *s)
     struct frame *f = s->frame;
     struct block *block;
 
+    OBJ_CHECK(s, STREAM_MAGIC);
     ASSERT(s->count > 0);
     ASSERT(s->credit > 0);
     pb.group = g->id;
@@ -201,6 +239,7 @@ add_entry(struct stream *s, struct store_entry *e)
 {
     size_t n = s->count;
 
+    OBJ_CHECK(s, STREAM_MAGIC);
     ASSERT(n < WIRE_ENTRIES_MAX);
     if (s->frame == NULL) {
         s->frame = frame_new(FRAME_STREAM, WIRE_CHUNK);
@@ -223,6 +262,7 @@ add_entry(struct stream *s, struct store_entry *e)
 static bool
 chunk_is_full(const struct stream *s)
 {
+    OBJ_CHECK(s, STREAM_MAGIC);
     return s->count == WIRE_ENTRIES_MAX || s->frame_size >= STREAM_CHUNK_SIZE ||
            (s->count > 0 && s->range == s->ranges_count);
 }
@@ -237,6 +277,7 @@ next_entry(struct stream *s)
     struct qr_group *g = s->group;
     struct store_entry e;
 
+    OBJ_CHECK(s, STREAM_MAGIC);
     if (store_is_cached(g->host->store, g->id, s->next)) {
         if (store_read(g->host->store, g->id, s->next, &e) != 0) {
             tell_gone(s);
@@ -260,6 +301,7 @@ next_entry(struct stream *s)
 static void
 pump(struct stream *s)
 {
+    OBJ_CHECK(s, STREAM_MAGIC);
     while (s->credit > 0 && !s->is_fetching) {
         if (chunk_is_full(s)) {
             if (!send_chunk(s)) {
@@ -305,6 +347,7 @@ stream_start(struct qr_group *g, const Raft__Pull *pb)
     struct stream *s = stream_find(g, pb->from);
     size_t count = pb->n_ranges / 2;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (s != NULL) {
         stream_free(s);
     }
@@ -348,6 +391,7 @@ stream_pull(struct qr_group *g, const Raft__Pull *pb)
 {
     struct stream *s;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     expire(g);
     if (!ranges_are_sane(pb)) {
         return;

@@ -27,7 +27,8 @@ enum {
     /* Entries in one message; a longer AppendEntries travels as several. */
     WIRE_ENTRIES_MAX = FRAME_CONTENT_MAX,
     WIRE_ARENA_SIZE_MAX = 16 << 20, /* memory that one head may unpack to */
-    WIRE_RANGES_MAX = 4096          /* in one Pull */
+    WIRE_RANGES_MAX = 4096,         /* in one Pull */
+    WIRE_PIN_FACTOR = 4             /* see wire_body() */
 };
 
 /* Memory for unpacked heads: grows to what the largest needed, is emptied
@@ -40,7 +41,9 @@ struct wire_arena {
     size_t wanted; /* by the last unpacking */
 };
 
+/* An arena without memory. */
 void wire_arena_init(struct wire_arena *a);
+/* Free what was unpacked into it, too. */
 void wire_arena_deinit(struct wire_arena *a);
 /* Forget what was unpacked, and make room for a head of SIZE bytes. The
  * unpacked message lives until the next call. */
@@ -83,10 +86,7 @@ MUST_USE int wire_get_entries(const Raft__Append *a,
                               const struct slice *content, size_t *at,
                               struct raft_entry *entries, struct slice *bodies);
 /* SIZE bytes at AT of CONTENT, as a slice that does not hold on to a block
- * more than WIRE_PIN_FACTOR times its size. */
-enum {
-    WIRE_PIN_FACTOR = 4
-};
+ * more than WIRE_PIN_FACTOR times its size. The caller unrefs it. */
 struct slice wire_body(const struct slice *content, size_t at, size_t size);
 
 #endif

@@ -91,6 +91,11 @@ struct cluster {
     uint64_t segment_size;
 };
 
+/* oracle.c: what every machine of the tests does, and one for GROUP on N. */
+extern const struct qr_machine_ops oracle_machine_ops;
+struct machine *oracle_machine_new(struct node *n, qr_group_id group);
+void oracle_machine_free(struct machine *m);
+
 /* NODES nodes that are up, with hosts and without groups. */
 struct cluster *cluster_new(uint64_t seed, unsigned nodes);
 void cluster_free(struct cluster **c);
