@@ -27,8 +27,7 @@ env_register(struct env *env, const struct env_handler *handler)
 
 /* Keep the table of live links, for handlers that are registered later. */
 static void
-note_link(struct env *env, enum link_event event,
-          const struct link_peer *peer)
+note_link(struct env *env, enum link_event event, const struct link_peer *peer)
 {
     size_t i = 0;
 
