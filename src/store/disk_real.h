@@ -15,7 +15,7 @@ struct uv_loop_s;
 enum {
     DISK_REAL_READERS = 4,
     DISK_REAL_ZERO_SIZE = 1 << 20, /* zeros written at once */
-    DISK_REAL_SYNC_SIZE = 8 << 20  /* zeros between syncs */
+    DISK_REAL_SYNC_SIZE = 1 << 20  /* zeros between syncs */
 };
 
 /* Use the directory PATH, which is made (mode 0700) if its parent exists, and

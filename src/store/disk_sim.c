@@ -22,9 +22,11 @@ struct sim_file {
     uint64_t size;
     uint8_t *cache;
     uint8_t *platter;
-    bool *dirty;  /* by sector */
-    size_t opens; /* handles on it */
-    bool gone;    /* removed; freed with the last handle */
+    bool *dirty;        /* by sector */
+    size_t dirty_first; /* no sector before it, */
+    size_t dirty_limit; /* or from it on, is dirty */
+    size_t opens;       /* handles on it */
+    bool gone;          /* removed; freed with the last handle */
 };
 
 struct sim_handle {
@@ -106,6 +108,7 @@ file_new(struct disk_sim *d, const char *name, uint64_t size)
     f->cache = mem_zalloc((size_t)size, 1);
     f->platter = mem_zalloc((size_t)size, 1);
     f->dirty = mem_zalloc(sectors_of(size), sizeof(bool));
+    f->dirty_first = sectors_of(size);
     strmap_put(&d->files, name, length, f);
     d->stats.bytes_used += size;
     return f;
@@ -200,7 +203,7 @@ sim_size(struct disk_file *file, uint64_t *out)
 static void
 flush(struct disk_sim *d, struct sim_file *f)
 {
-    for (size_t i = 0; i < sectors_of(f->size); i++) {
+    for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
         uint64_t at = (uint64_t)i * SIM_SECTOR;
 
         if (f->dirty[i]) {
@@ -209,6 +212,8 @@ flush(struct disk_sim *d, struct sim_file *f)
             f->dirty[i] = false;
         }
     }
+    f->dirty_first = sectors_of(f->size);
+    f->dirty_limit = 0;
     d->stats.syncs++;
 }
 
@@ -455,6 +460,18 @@ iov_total(const struct disk_req *req)
     return total;
 }
 
+static void
+mark_dirty(struct sim_file *f, size_t first, size_t last)
+{
+    ASSERT(first <= last);
+    ASSERT(last < sectors_of(f->size));
+    for (size_t i = first; i <= last; i++) {
+        f->dirty[i] = true;
+    }
+    f->dirty_first = MIN(f->dirty_first, first);
+    f->dirty_limit = MAX(f->dirty_limit, last + 1);
+}
+
 /* The first LIMIT bytes of REQ get into the page cache. */
 static void
 write_to_cache(const struct disk_req *req, uint64_t limit)
@@ -469,10 +486,8 @@ write_to_cache(const struct disk_req *req, uint64_t limit)
             continue;
         }
         memcpy(f->cache + at, req->iov[i].iov_base, (size_t)size);
-        for (uint64_t s = at / SIM_SECTOR; s <= (at + size - 1) / SIM_SECTOR;
-             s++) {
-            f->dirty[s] = true;
-        }
+        mark_dirty(f, (size_t)(at / SIM_SECTOR),
+                   (size_t)((at + size - 1) / SIM_SECTOR));
         at += size;
         limit -= size;
     }
@@ -643,7 +658,7 @@ disk_sim_kill(struct disk_sim *d)
 static void
 lose(struct disk_sim *d, struct sim_file *f, uint32_t keep_per_million)
 {
-    for (size_t i = 0; i < sectors_of(f->size); i++) {
+    for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
         if (f->dirty[i] && !rng_chance(d->rng, keep_per_million)) {
             f->dirty[i] = false;
         }

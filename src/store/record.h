@@ -129,7 +129,7 @@ struct trailer {
     uint64_t data_end;   /* where the next batch would have started */
     uint64_t index_size; /* without padding */
     uint64_t records;
-    uint32_t index_crc;
+    uint32_t index_crc; /* with padding, from the seed */
 };
 
 /* Write a whole sector. */

@@ -244,24 +244,6 @@ deliver_items(struct scan *sc, const struct trailer *t, const uint8_t *items)
     return rv;
 }
 
-/* Whether a batch follows where T says that the data ends. Then T is left over
- * from a seal that a crash tore: the segment was read by its batches, went on,
- * and another seal, torn as well, has written the first bytes of the index
- * again, which are the same. */
-static bool
-trailer_is_outlived(struct scan *sc, const struct trailer *t)
-{
-    struct batch_header h;
-    const uint8_t *data;
-
-    if (t->data_end + SECTOR_SIZE > sc->seg->header.size) {
-        return false;
-    }
-    data = window_get(sc, t->data_end, SECTOR_SIZE);
-    return data != NULL && batch_header_decode(data, sc->seg->seed, &h) &&
-           h.number == t->batch_last + 1 && h.chain_before == t->chain;
-}
-
 /* -QR_ENOENT: there is no index, or none to be trusted. */
 static int
 scan_index(struct scan *sc)
@@ -270,17 +252,22 @@ scan_index(struct scan *sc)
     uint64_t at = seg->header.size - TRAILER_SIZE;
     const uint8_t *data = window_get(sc, at, TRAILER_SIZE);
     struct trailer t;
+    uint64_t padded;
 
     if (data == NULL || !trailer_decode(data, seg->seed, &t)) {
         return -QR_ENOENT;
     }
-    if (!trailer_is_sane(seg, &t) || trailer_is_outlived(sc, &t)) {
+    if (!trailer_is_sane(seg, &t)) {
         return -QR_ENOENT;
     }
-    at -= sector_round_up(t.index_size);
-    data = window_get(sc, at, t.index_size);
+    padded = sector_round_up(t.index_size);
+    at -= padded;
+    data = window_get(sc, at, padded);
+    /* With the padding: if a crash tore the seal, the segment went on, and the
+     * next seal was torn as well, this may be the trailer of the first and the
+     * longer index of the second. */
     if (data == NULL ||
-        crc32c(seg->seed, data, (size_t)t.index_size) != t.index_crc ||
+        crc32c(seg->seed, data, (size_t)padded) != t.index_crc ||
         !items_are_valid(&t, data)) {
         return -QR_ENOENT;
     }

@@ -259,11 +259,13 @@ segment_ensure_spare(struct store *s)
 {
     struct segment *seg = s->active;
 
-    OBJ_CHECK(seg, SEGMENT_MAGIC);
-    if (seg->has_spare || seg->end < seg->header.size / 2) {
+    OBJ_CHECK(s, STORE_MAGIC);
+    if (seg != NULL && (seg->has_spare || seg->end < seg->header.size / 2)) {
         return;
     }
-    seg->has_spare = true;
+    if (seg != NULL) {
+        seg->has_spare = true;
+    }
     if (find_free(s, s->config.segment_size) == NULL && !s->has_failed) {
         (void)create(s, s->config.segment_size);
     }
@@ -305,9 +307,9 @@ segment_seal(struct store *s, struct segment *seg)
 
     ASSERT(seg->state == SEGMENT_SEALED);
     ASSERT(seg->end + padded + TRAILER_SIZE <= seg->header.size);
-    t.index_crc = crc32c(seg->seed, seg->index.data, seg->index.size);
     memset(buf_extend(&seg->index, (size_t)(padded - t.index_size)), 0,
            (size_t)(padded - t.index_size));
+    t.index_crc = crc32c(seg->seed, seg->index.data, seg->index.size);
     trailer_encode(&t, seg->seed, seg->sector);
     seg->iov[0].iov_base = seg->index.data;
     seg->iov[0].iov_len = seg->index.size;

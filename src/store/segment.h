@@ -32,8 +32,8 @@ void segment_add_live(struct store *s, struct segment *seg, uint64_t span);
 void segment_kill(struct store *s, struct segment *seg, uint64_t span);
 /* Reclaim what can be; asks for control records to be written again. */
 void segment_maintain(struct store *s);
-/* When the active segment is half full, make a spare file if there is none;
- * once a segment. */
+/* When there is no active segment, or it is half full, make a spare file if
+ * there is none; once a segment. */
 void segment_ensure_spare(struct store *s);
 /* The lowest sequence in use, or UINT64_MAX. */
 uint64_t segment_oldest(const struct store *s);

@@ -91,6 +91,7 @@ store_open(const struct store_config *config, struct store **out,
         return error_wrap(err, rv, "open store");
     }
     s->must_maintain = true;
+    segment_ensure_spare(s);
     *out = s;
     return 0;
 }

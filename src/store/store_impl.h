@@ -44,7 +44,7 @@ enum control_kind {
     CONTROL_TOMBSTONE = CONTROL_KINDS
 };
 
-/* Where a live control record lies: in `segment`'s list. NULL: there is none. */
+/* Where a live control record lies: in `segment`'s list; NULL: nowhere. */
 struct control {
     struct list link;
     struct segment *segment;

@@ -36,15 +36,15 @@ last_index(struct rig *r)
     return info.last_index;
 }
 
-/* The first sector of NAME. */
 static void
-read_header(struct rig *r, const char *name, uint8_t out[SECTOR_SIZE])
+read_sector(struct rig *r, const char *name, uint64_t offset,
+            uint8_t out[SECTOR_SIZE])
 {
     struct disk *disk = r->config.disk;
     struct disk_file *file;
 
     cr_assert_eq(disk->ops->open(disk, name, &file), 0);
-    cr_assert_eq(disk->ops->read(file, 0, out, SECTOR_SIZE), 0);
+    cr_assert_eq(disk->ops->read(file, offset, out, SECTOR_SIZE), 0);
     disk->ops->close(file);
 }
 
@@ -210,7 +210,7 @@ Test(recovery, refuses_a_newer_format)
     rig_init(&r, 7);
     fill(&r, 1);
     rig_close(&r);
-    read_header(&r, first, sector);
+    read_sector(&r, first, 0, sector);
     cr_assert_eq(segment_header_decode(sector, &h), 0);
     h.version = QR_STORE_FORMAT + 1;
     segment_header_encode(&h, sector);
@@ -227,7 +227,7 @@ Test(recovery, reports_two_segments_in_one_place)
     rig_init(&r, 8);
     fill(&r, 5);
     rig_close(&r);
-    read_header(&r, first, sector);
+    read_sector(&r, first, 0, sector);
     cr_assert_eq(r.config.disk->ops->replace(r.config.disk,
                                              "segment-00000009.log", "", 0),
                  0);
@@ -420,5 +420,71 @@ Test(recovery, goes_on_with_another_segment_size)
     for (qr_index at = 1; at <= 400; at++) {
         cr_assert(rig_has(&r, 16, at, 1, SIZE));
     }
+    rig_deinit(&r);
+}
+
+struct image {
+    void *bytes;
+    size_t size;
+};
+
+static struct image
+take_image(struct rig *r)
+{
+    struct image i = {NULL, 0};
+
+    cr_assert_eq(r->config.disk->ops->slurp(r->config.disk, first, 64 << 20,
+                                            &i.bytes, &i.size),
+                 0);
+    return i;
+}
+
+/* Put IMAGE, which is freed, but with the last sector of TRAILER, in place of
+ * the first segment; the others never were. */
+static void
+put_image(struct rig *r, struct image *image, const uint8_t *trailer)
+{
+    struct disk *disk = r->config.disk;
+    uint8_t *end = (uint8_t *)image->bytes + image->size - SECTOR_SIZE;
+
+    memcpy(end, trailer, SECTOR_SIZE);
+    cr_assert_eq(disk->ops->replace(disk, first, image->bytes, image->size), 0);
+    (void)disk->ops->remove(disk, "segment-00000002.log");
+    (void)disk->ops->remove(disk, "segment-00000003.log");
+    mem_free(image->bytes);
+}
+
+/* Entry INDEX does not fit the first segment any more, so that is sealed. */
+static void
+force_seal(struct rig *r, qr_index index)
+{
+    rig_append(r, 16, index, 1, 1, 55000);
+    rig_settle(r);
+    rig_close(r);
+}
+
+Test(recovery, is_not_fooled_by_two_torn_seals)
+{
+    struct rig r;
+    struct image before;
+    struct image after;
+    uint8_t trailer[SECTOR_SIZE];
+
+    rig_init(&r, 17);
+    fill(&r, 10);
+    before = take_image(&r);
+    force_seal(&r, 11);
+    read_sector(&r, first, STORE_SEGMENT_SIZE_MIN - SECTOR_SIZE, trailer);
+    put_image(&r, &before, trailer); /* all but the trailer was lost */
+    rig_must_open(&r);
+    cr_assert_eq(last_index(&r), 10);
+    rig_append(&r, 16, 11, 1, 1, 10);
+    rig_settle(&r);
+    force_seal(&r, 12);
+    after = take_image(&r);
+    put_image(&r, &after, trailer); /* and now only the trailer */
+    rig_must_open(&r);
+    cr_assert_eq(last_index(&r), 11);
+    cr_assert(rig_has(&r, 16, 11, 1, 10));
     rig_deinit(&r);
 }

@@ -13,6 +13,8 @@ Test(store, is_empty_at_first)
     rig_init(&r, 1);
     cr_assert_eq(store_durable(r.store), 0);
     cr_assert_eq(store_current(r.store), 1);
+    cr_assert_not(store_is_idle(r.store)); /* the first file is made */
+    disk_sim_complete_all(r.sim);
     cr_assert(store_is_idle(r.store));
     cr_assert_eq(store_term(r.store, 1, 1), 0);
     rig_deinit(&r);
