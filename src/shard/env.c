@@ -27,7 +27,8 @@ env_register(struct env *env, const struct env_handler *handler)
 
 /* Keep the table of live links, for handlers that are registered later. */
 static void
-note_link(struct env *env, enum link_event event, const struct link_peer *peer)
+env_note_link(struct env *env, enum link_event event,
+              const struct link_peer *peer)
 {
     size_t i = 0;
 
@@ -60,8 +61,11 @@ void
 env_link_event(struct env *env, enum link_event event,
                const struct link_peer *peer)
 {
-    note_link(env, event, peer);
-    for (size_t i = 0; i < env->handlers_count; i++) {
+    /* One that registers meanwhile hears of it by registering. */
+    size_t count = env->handlers_count;
+
+    env_note_link(env, event, peer);
+    for (size_t i = 0; i < count; i++) {
         const struct env_handler *h = &env->handlers[i];
 
         if (h->on_link != NULL) {

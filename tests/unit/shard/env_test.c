@@ -84,6 +84,50 @@ Test(env, tells_rooms_in_the_order_they_registered)
     cr_expect_str_eq(trace, "baba");
 }
 
+static struct env_handler late;
+
+static void
+on_link_register(void *arg, enum link_event event, const struct link_peer *peer)
+{
+    (void)peer;
+    if (event == LINK_UP && late.on_link != NULL) {
+        env_register(arg, &late);
+        late.on_link = NULL;
+    }
+}
+
+static int ups[8];
+static int downs[8];
+
+static void
+on_link_count(void *arg, enum link_event event, const struct link_peer *peer)
+{
+    (void)arg;
+    ups[peer->node] += event == LINK_UP;
+    downs[peer->node] += event == LINK_DOWN;
+}
+
+Test(env, tells_late_rooms_of_the_links_that_are_up)
+{
+    struct env env = {.node = 1};
+    struct env_handler first = {.arg = &env, .on_link = on_link_register};
+    struct link_peer peers[] = {{.node = 2}, {.node = 3}, {.node = 4}};
+
+    env_register(&env, &first);
+    env_link_event(&env, LINK_UP, &peers[0]);
+    env_link_event(&env, LINK_UP, &peers[1]);
+    env_link_event(&env, LINK_SILENT, &peers[1]);
+    env_link_event(&env, LINK_DOWN, &peers[0]);
+    env_link_event(&env, LINK_REFUSED, &peers[0]);
+    late = (struct env_handler){.on_link = on_link_count};
+    env_link_event(&env, LINK_UP, &peers[2]); /* registers `late` */
+    cr_expect_eq(ups[2], 0);
+    cr_expect_eq(ups[3], 1);
+    cr_expect_eq(ups[4], 1);
+    env_link_event(&env, LINK_DOWN, &peers[1]);
+    cr_expect_eq(downs[3], 1);
+}
+
 Test(env, takes_as_many_rooms_as_its_limit_says)
 {
     struct env env = {.node = 1};
