@@ -30,9 +30,7 @@ fail() {
 find_bin() {
     local name=$1 path
     for path in "${QUORATE_BIN:+$QUORATE_BIN/$name}" \
-        "$here/build/release/$name" \
-        "$here/build/release/src/daemon/$name" \
-        "$here/build/release/src/ctl/$name"; do
+        "$here/build/release/src/$name"; do
         if [ -n "$path" ] && [ -x "$path" ] && [ ! -d "$path" ]; then
             echo "$path"
             return

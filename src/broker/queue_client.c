@@ -936,6 +936,12 @@ on_resumed(struct queue_client *q, struct address from, struct frame *f)
     if (c.bad) {
         return;
     }
+    log_debug(q->broker->log, "queue",
+              "group %llu: client bound to node %u, term %llu, after %u "
+              "attempts and %llu ms",
+              (unsigned long long)q->group, q->leader,
+              (unsigned long long)f->arg, q->attempts,
+              (unsigned long long)(now_ms(q) - q->resolving_ms));
     q->state = CLIENT_BOUND;
     q->term = f->arg;
     q->attempts = 0;
@@ -980,7 +986,7 @@ on_leader(struct queue_client *q, struct address from, struct frame *f)
         return; /* the timer asks the next one */
     }
     q->hint = node;
-    if (q->attempts < QUEUE_CLIENT_HOPS_MAX) {
+    if (node == from.node || q->attempts < QUEUE_CLIENT_HOPS_MAX) {
         resolve(q);
     }
 }

@@ -362,10 +362,13 @@ send_leader(struct queue_group *g, struct address to)
 {
     struct broker *b = g->broker;
     struct frame *f = frame_new(FRAME_CALL, BROKER_LEADER);
+    bool is_serving =
+        g->standing.is_leader || g->standing.leader != b->env->node;
     struct buf content;
 
     buf_init(&content);
-    buf_put_varint(&content, g->standing.leader);
+    /* Elected but not yet serving: those who ask hear when it is. */
+    buf_put_varint(&content, is_serving ? g->standing.leader : 0);
     frame_add(f, slice_copy(content.data, content.size));
     buf_deinit(&content);
     f->group = g->id;
@@ -460,6 +463,11 @@ machine_standing(void *arg, const struct qr_standing *standing)
     if (was_leader || standing->is_leader) {
         outboxes_drop(g);
         queue_machine_foreach_session(g->machine, announce_to, g);
+    }
+    if (standing->is_leader && !was_leader) {
+        log_debug(g->broker->log, "queue", "group %llu: leader, term %llu",
+                  (unsigned long long)g->id,
+                  (unsigned long long)standing->term);
     }
     if (standing->is_leader) {
         bury(g);
