@@ -38,6 +38,7 @@ batch_new(struct store *s)
 {
     struct batch *b;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     if (s->spare_count > 0) {
         return s->spare[--s->spare_count];
     }
@@ -120,6 +121,7 @@ batch_close(struct store *s)
                              .body_crc = b->body_crc};
     uint64_t padded = sector_round_up(b->size);
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     OBJ_CHECK(b, BATCH_OBJ_MAGIC);
     ASSERT(b->number == s->batch_next);
     ASSERT(b->offset == seg->end);
@@ -150,6 +152,7 @@ put_part(struct batch *b, const struct slice *part)
 {
     struct piece *piece;
 
+    OBJ_CHECK(b, BATCH_OBJ_MAGIC);
     if (!is_piece(b, part)) {
         buf_put(&b->head, part->data, part->size);
         return;
@@ -168,6 +171,8 @@ batch_put(struct batch *b, const struct record *r, const struct slice *parts,
     uint8_t crc_bytes[4];
     uint32_t crc;
 
+    OBJ_CHECK(b, BATCH_OBJ_MAGIC);
+    ASSERT(at >= BATCH_HEADER_SIZE);
     record_encode(r, buf_extend(&b->head, RECORD_HEADER_SIZE));
     crc = record_crc_start(b->head.data + at);
     for (size_t i = 0; i < count; i++) {
@@ -190,6 +195,7 @@ batch_add(struct store *s, struct record *r, const struct slice *parts,
     struct place place;
     struct batch *b;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     ASSERT(count <= BATCH_BODY_PARTS_MAX);
     for (size_t i = 0; i < count; i++) {
         size += parts[i].size;
@@ -281,6 +287,8 @@ batch_submit(struct batch *b)
     struct segment *seg = b->segment;
     bool with_header = !seg->is_opened;
 
+    OBJ_CHECK(b, BATCH_OBJ_MAGIC);
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(seg->file != NULL);
     ASSERT(!s->is_writing);
     if (with_header) {
@@ -306,6 +314,7 @@ batch_write_next(struct store *s)
 {
     struct batch *b;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     if (s->is_writing || s->has_failed) {
         return;
     }
@@ -332,6 +341,7 @@ batch_write_next(struct store *s)
 void
 batch_drop_all(struct store *s)
 {
+    OBJ_CHECK(s, STORE_MAGIC);
     if (s->gather != NULL) {
         batch_release(s->gather);
         s->gather = NULL;

@@ -93,6 +93,8 @@ cache_add(struct cache *c, const struct cache_key *key,
     uint32_t ticket = ticket_at(c, c->items.count);
     struct item *item;
 
+    ASSERT(key->index > 0);
+    ASSERT(key->term > 0);
     ASSERT(c->items.count < CACHE_ITEMS_MAX);
     item = ring_push_back(&c->items);
     item->data = slice_ref(data);
@@ -111,6 +113,7 @@ cache_get(const struct cache *c, uint32_t ticket, const struct cache_key *key)
 {
     const struct item *item = find(c, ticket);
 
+    ASSERT(key->index > 0);
     if (item == NULL || !item->used || item->log != key->log ||
         item->index != key->index || item->term != key->term) {
         return NULL;
@@ -123,6 +126,7 @@ cache_drop(struct cache *c, uint32_t ticket, uint32_t log, qr_index index)
 {
     struct item *item = find(c, ticket);
 
+    ASSERT(index > 0);
     if (item != NULL && item->used && item->log == log &&
         item->index == index) {
         item_clear(c, item);

@@ -14,6 +14,8 @@ control_place(struct store *s, struct control *c, struct segment *seg,
 {
     struct segment *old = c->segment;
 
+    OBJ_CHECK(s, STORE_MAGIC);
+    ASSERT_IMPLIES(seg != NULL, span >= RECORD_HEADER_SIZE);
     if (old != NULL) {
         list_remove(&c->link);
         ASSERT(old->control_bytes >= c->span);
@@ -37,6 +39,8 @@ add_snapshot(struct store *s, struct group *g, struct record *r)
 {
     struct slice parts[2];
 
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(g->last_index >= g->snapshot.index);
     ASSERT(g->has_snapshot);
     buf_clear(&s->scratch);
     snapshot_encode(&s->scratch, &g->snapshot, &g->entries);
@@ -93,6 +97,8 @@ write_tombstone(struct store *s, struct tombstone *t)
         .type = RECORD_DELETED, .log = t->log, .index = t->until};
     struct place place = batch_add(s, &r, NULL, 0);
 
+    ASSERT(t->until > 0);
+    ASSERT(t->control.kind == CONTROL_TOMBSTONE);
     control_place(s, &t->control, place.segment, record_span(r.size));
     return place.batch;
 }
@@ -137,6 +143,7 @@ control_trim(struct store *s)
     struct list *it;
     struct list *next;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     list_foreach_safe (it, next, &s->tombstones) {
         struct tombstone *t = list_entry(it, struct tombstone, link);
 
@@ -152,6 +159,7 @@ control_trim(struct store *s)
 void
 control_rewrite(struct store *s, struct segment *seg)
 {
+    OBJ_CHECK(s, STORE_MAGIC);
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(seg->state == SEGMENT_SEALED);
     while (!list_is_empty(&seg->controls)) {

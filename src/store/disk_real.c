@@ -124,6 +124,7 @@ write_all(int fd, const void *data, size_t size, uint64_t offset)
 {
     const uint8_t *at = data;
 
+    ASSERT(fd >= 0);
     while (size > 0) {
         ssize_t done = pwrite(fd, at, size, (off_t)offset);
 
@@ -145,6 +146,7 @@ read_all(int fd, void *data, size_t size, uint64_t offset)
 {
     uint8_t *at = data;
 
+    ASSERT(fd >= 0);
     while (size > 0) {
         ssize_t done = pread(fd, at, size, (off_t)offset);
 
@@ -202,6 +204,8 @@ run_write(const struct disk_req *req)
     size_t total = 0;
     int rv = 0;
 
+    ASSERT(req->iov_count > 0);
+    ASSERT(fd >= 0);
     if (done < 0 && errno != EINTR) {
         return from_errno(errno);
     }
@@ -237,6 +241,8 @@ file_new(struct disk_real *d, int fd)
 {
     struct real_file *f = mem_zalloc(1, sizeof(*f));
 
+    OBJ_CHECK(d, REAL_MAGIC);
+    ASSERT(fd >= 0);
     f->base.disk = &d->base;
     f->fd = fd;
     return &f->base;
@@ -251,6 +257,7 @@ fill_zeros(int fd, uint64_t size)
     uint64_t at = 0;
     int rv = 0;
 
+    ASSERT(size > 0);
     while (at < size && rv == 0) {
         size_t part = (size_t)MIN(size - at, (uint64_t)DISK_REAL_ZERO_SIZE);
 
@@ -271,6 +278,8 @@ run_create(struct disk_real *d, struct disk_req *req)
                     FILE_MODE);
     int rv;
 
+    ASSERT(req->name != NULL);
+    ASSERT(req->size > 0);
     if (fd < 0) {
         return from_errno(errno);
     }
@@ -299,12 +308,14 @@ run_create(struct disk_real *d, struct disk_req *req)
 static int
 remove_name(const struct disk_real *d, const char *name)
 {
+    ASSERT(name != NULL);
     return unlinkat(d->dir_fd, name, 0) == 0 ? sync_dir(d) : from_errno(errno);
 }
 
 static int
 run_job(struct disk_real *d, const struct job *job)
 {
+    OBJ_CHECK(d, REAL_MAGIC);
     switch (job->kind) {
     case JOB_WRITE:
         return run_write(job->req);
@@ -325,6 +336,8 @@ work(void *arg)
     struct worker *w = arg;
     struct disk_real *d = w->disk;
 
+    OBJ_CHECK(d, REAL_MAGIC);
+    ASSERT(w->lane < LANES);
     uv_mutex_lock(&d->mutex);
     for (;;) {
         struct list *it = list_pop_front(&d->queue[w->lane]);
@@ -567,6 +580,8 @@ real_slurp(struct disk *disk, const char *name, size_t size_max, void **data,
     void *bytes;
     int rv = real_open(disk, name, &file);
 
+    ASSERT(data != NULL);
+    ASSERT(size != NULL);
     if (rv != 0) {
         return rv;
     }
@@ -643,6 +658,7 @@ open_dir(const char *path, int *out, struct error *err)
     int rv;
     bool made;
 
+    ASSERT(path != NULL);
     made = mkdir(path, DIR_MODE) == 0;
     if (!made && errno != EEXIST) {
         code = errno;
@@ -692,6 +708,8 @@ disk_real_open(const char *path, struct uv_loop_s *loop, struct disk_real **out,
     int fd = -1;
     int rv = open_dir(path, &fd, err);
 
+    ASSERT(loop != NULL);
+    ASSERT(out != NULL);
     if (rv != 0) {
         return rv;
     }

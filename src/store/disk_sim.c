@@ -127,6 +127,7 @@ file_free(struct sim_file *f)
 static void
 file_remove(struct disk_sim *d, struct sim_file *f)
 {
+    ASSERT(!f->gone);
     strmap_remove(&d->files, f->name, strlen(f->name));
     ASSERT(d->stats.bytes_used >= f->size);
     d->stats.bytes_used -= f->size;
@@ -141,6 +142,8 @@ file_open(struct disk_sim *d, struct sim_file *f)
 {
     struct sim_handle *h = mem_zalloc(1, sizeof(*h));
 
+    OBJ_CHECK(d, SIM_MAGIC);
+    ASSERT(!f->gone);
     h->base.disk = &d->base;
     h->file = f;
     f->opens++;
@@ -203,6 +206,8 @@ sim_size(struct disk_file *file, uint64_t *out)
 static void
 flush(struct disk_sim *d, struct sim_file *f)
 {
+    OBJ_CHECK(d, SIM_MAGIC);
+    ASSERT(f->dirty_limit <= sectors_of(f->size));
     for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
         uint64_t at = (uint64_t)i * SIM_SECTOR;
 
@@ -245,6 +250,7 @@ sim_read(struct disk_file *file, uint64_t offset, void *dst, size_t size)
     struct sim_handle *h = handle_of(file);
     struct disk_sim *d = sim_of(h->base.disk);
 
+    ASSERT(size > 0);
     if (reads_fail(d)) {
         return d->fail_reads_error;
     }
@@ -306,6 +312,7 @@ submit(struct disk *disk, struct disk_req *req, enum sim_kind kind)
     struct disk_sim *d = sim_of(disk);
     struct sim_req *r = mem_zalloc(1, sizeof(*r));
 
+    ASSERT(d->queue_count < DISK_SIM_REQUESTS_MAX);
     ASSERT(req->done != NULL);
     ASSERT(req->iov_count <= DISK_IOV_MAX);
     r->kind = kind;
@@ -454,6 +461,7 @@ iov_total(const struct disk_req *req)
 {
     uint64_t total = 0;
 
+    ASSERT(req->iov_count >= 0);
     for (int i = 0; i < req->iov_count; i++) {
         total += req->iov[i].iov_len;
     }
@@ -499,6 +507,7 @@ perform_write(struct disk_sim *d, const struct disk_req *req)
     struct sim_file *f = handle_of(req->file)->file;
     uint64_t total = iov_total(req);
 
+    ASSERT(req->iov_count > 0);
     if (req->offset > f->size || total > f->size - req->offset) {
         return -QR_EIO; /* the store never grows a file */
     }
@@ -514,6 +523,7 @@ perform_write(struct disk_sim *d, const struct disk_req *req)
 static int
 perform_create(struct disk_sim *d, struct disk_req *req)
 {
+    ASSERT(req->size > 0);
     if (find(d, req->name) != NULL) {
         return -QR_EEXIST;
     }
@@ -548,6 +558,7 @@ perform_read(struct disk_sim *d, const struct disk_req *req)
 static int
 perform(struct disk_sim *d, const struct sim_req *r)
 {
+    OBJ_CHECK(d, SIM_MAGIC);
     if (r->kind == SIM_READ) {
         return perform_read(d, r->req);
     }
@@ -605,6 +616,7 @@ perform_part(struct disk_sim *d, const struct sim_req *r)
     struct disk_req *req = r->req;
     uint64_t total;
 
+    ASSERT(r->req != NULL);
     if (d->fail_error != 0) {
         return;
     }
@@ -658,6 +670,7 @@ disk_sim_kill(struct disk_sim *d)
 static void
 lose(struct disk_sim *d, struct sim_file *f, uint32_t keep_per_million)
 {
+    OBJ_CHECK(d, SIM_MAGIC);
     for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
         if (f->dirty[i] && !rng_chance(d->rng, keep_per_million)) {
             f->dirty[i] = false;

@@ -19,7 +19,8 @@ struct disk_sim;
 struct rng;
 
 enum {
-    DISK_SIM_FILES_MAX = 4096
+    DISK_SIM_FILES_MAX = 4096,
+    DISK_SIM_REQUESTS_MAX = 1 << 20
 };
 
 struct disk_sim_stats {

@@ -70,6 +70,7 @@ drop_loc(struct group_ref *ref, qr_index index, const struct entry_loc *loc)
     struct store *s = ref->store;
     struct group *g = ref->group;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     if (g->is_volatile) {
         block_unref(loc->block);
         return;
@@ -127,6 +128,8 @@ group_stage_add(struct group *g, qr_index index, qr_term term,
 {
     struct staged *st;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(index > 0);
     if (g->staged_count == g->staged_capacity) {
         g->staged_capacity =
             g->staged_capacity == 0 ? 16 : g->staged_capacity * 2;
@@ -145,6 +148,7 @@ group_stage_clear(struct store *s, struct group *g)
 {
     struct group_ref ref = {s, g};
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (size_t i = 0; i < g->staged_count; i++) {
         drop_loc(&ref, g->staged[i].index, &g->staged[i].loc);
     }
@@ -172,6 +176,7 @@ group_stage_sort(struct store *s, struct group *g)
     struct group_ref ref = {s, g};
     size_t out = 0;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->staged_count == 0) {
         return;
     }
@@ -197,6 +202,7 @@ group_stage_find(const struct group *g, qr_index index)
     size_t low = 0;
     size_t high = g->staged_count;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     while (low < high) {
         size_t mid = low + (high - low) / 2;
 

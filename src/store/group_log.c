@@ -48,6 +48,7 @@ chunk_search(const struct group_log *log, qr_index base)
     size_t high = log->count;
     qr_index guess;
 
+    ASSERT(base % GROUP_LOG_CHUNK == 0);
     if (log->count == 0 || chunk_at(log, 0)->base >= base) {
         return 0;
     }
@@ -80,6 +81,7 @@ static void
 chunk_drop_from(struct group_chunk *chunk, unsigned from,
                 group_log_drop_cb drop, void *arg)
 {
+    ASSERT(from < GROUP_LOG_CHUNK);
     for (unsigned i = from; i < GROUP_LOG_CHUNK; i++) {
         if (!is_present(&chunk->locs[i])) {
             continue;
@@ -96,6 +98,7 @@ chunk_drop_from(struct group_chunk *chunk, unsigned from,
 void
 group_log_deinit(struct group_log *log, group_log_drop_cb drop, void *arg)
 {
+    ASSERT(log->head + log->count <= log->capacity);
     for (size_t i = 0; i < log->count; i++) {
         struct group_chunk *chunk = chunk_at(log, i);
 
@@ -112,6 +115,8 @@ chunk_push(struct group_log *log, qr_index base)
 {
     struct group_chunk *chunk;
 
+    ASSERT(base % GROUP_LOG_CHUNK == 0);
+    ASSERT(log->head + log->count <= log->capacity);
     if (log->head + log->count == log->capacity) {
         if (log->head > log->capacity / 2) {
             memmove(log->chunks, log->chunks + log->head,
@@ -284,6 +289,8 @@ chunk_keep(struct group_chunk *chunk, qr_index last, const struct ranges *live,
 {
     uint64_t kept = 0;
 
+    ASSERT(chunk->count > 0);
+    ASSERT(chunk->base <= last);
     for (unsigned i = 0; i < GROUP_LOG_CHUNK; i++) {
         qr_index index = chunk->base + i;
 

@@ -31,6 +31,7 @@ struct fetch_impl {
 static const struct group *
 find_group(const struct store *s, qr_group_id id)
 {
+    OBJ_CHECK(s, STORE_MAGIC);
     return map_get(&s->groups, id);
 }
 
@@ -51,6 +52,7 @@ record_load(struct store *s, const struct segment *seg, uint64_t offset,
     uint32_t crc;
     int rv;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(size >= RECORD_HEADER_SIZE);
     ASSERT(offset + size <= seg->header.size);
@@ -81,6 +83,7 @@ wanted(const struct group *g, qr_index index, const struct entry_loc *loc)
                        .offset = (uint64_t)loc->offset * RECORD_ALIGN,
                        .size = RECORD_HEADER_SIZE + entry_loc_size(loc)};
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     return r;
 }
 
@@ -92,6 +95,8 @@ from_memory(const struct store *s, const struct group *g, qr_index index,
     struct cache_key key = {.log = g->log, .index = index};
     const struct slice *hit;
 
+    OBJ_CHECK(s, STORE_MAGIC);
+    ASSERT((loc->what & ENTRY_LOC_PRESENT) != 0);
     if (entry_loc_size(loc) == 0) {
         *out = slice_empty();
         return true;
@@ -119,6 +124,8 @@ remember(struct store *s, qr_group_id id, const struct record *want,
     const struct group *g = find_group(s, id);
     struct entry_loc *loc = g ? group_log_get(&g->entries, want->index) : NULL;
 
+    OBJ_CHECK(s, STORE_MAGIC);
+    ASSERT(data->size == want->size - RECORD_HEADER_SIZE);
     if (loc == NULL || g->log != want->log ||
         group_log_term(&g->entries, want->index) != want->term ||
         data->size > s->config.cache_size / CACHE_SHARE) {
@@ -134,6 +141,8 @@ static void
 log_damage(const struct store *s, const struct segment *seg,
            const struct record *want, int rv)
 {
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(rv != 0);
     log_error(s->config.log, "store",
               "%s: offset %llu: entry %llu of log %u cannot be read: %s",
               seg->name, (unsigned long long)want->offset,
@@ -200,6 +209,7 @@ judge(struct fetch_impl *f, struct slice *data)
     uint32_t crc;
     int rv = f->req.result;
 
+    OBJ_CHECK(f, FETCH_MAGIC);
     if (rv == 0) {
         rv = record_decode(f->block->data, f->want.size, &got, &crc);
     }
@@ -220,6 +230,7 @@ fetch_done(struct disk_req *req)
     struct store *s = f->store;
     struct store_fetch *fetch = f->fetch;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     OBJ_CHECK(f, FETCH_MAGIC);
     ASSERT(s->fetching > 0);
     s->fetching--;

@@ -283,6 +283,8 @@ encode_runs(struct buf *b, const struct range *range, qr_index *before,
     qr_index at = range->first;
     size_t count = 0;
 
+    ASSERT(range->first > *before);
+    ASSERT(range->first <= range->last);
     while (at <= range->last) {
         qr_index last = MIN(group_log_run_last(terms, at), range->last);
 

@@ -60,6 +60,7 @@ life_of(struct replay *rp, uint32_t log)
 {
     struct life *life = rp->last;
 
+    OBJ_CHECK(rp->store, STORE_MAGIC);
     if (life != NULL && life->group->log == log) {
         return life;
     }
@@ -90,6 +91,8 @@ loc_of(const struct segment *seg, const struct record *r)
 {
     struct entry_loc loc;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(r->offset % RECORD_ALIGN == 0);
     memset(&loc, 0, sizeof(loc));
     loc.segment = seg->slot;
     loc.offset = (uint32_t)(r->offset / RECORD_ALIGN);
@@ -103,6 +106,7 @@ replay_entry(struct life *life, const struct segment *seg,
 {
     struct entry_loc loc = loc_of(seg, r);
 
+    ASSERT(r->type == RECORD_ENTRY);
     group_log_cut(&life->group->entries, r->index, NULL, NULL);
     group_log_put(&life->group->entries, r->index, r->term, &loc);
     life->last_index = r->index;
@@ -115,6 +119,7 @@ replay_staged(struct life *life, const struct segment *seg,
 {
     struct entry_loc loc = loc_of(seg, r);
 
+    ASSERT(r->type == RECORD_STAGED);
     group_stage_add(life->group, r->index, r->term, &loc);
 }
 
@@ -129,6 +134,7 @@ replay_end(struct life *life, qr_index last)
 static void
 sight(struct sighting *seen, struct segment *seg, const struct record *r)
 {
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     seen->segment = seg;
     seen->offset = r->offset;
     seen->size = r->size;
@@ -154,6 +160,7 @@ replay_record(void *arg, struct segment *seg, const struct record *r)
     struct replay *rp = arg;
     struct life *life = life_of(rp, r->log);
 
+    OBJ_CHECK(life->group, GROUP_MAGIC);
     if (!is_sane(r)) {
         return error_set(rp->err, QR_ECORRUPT,
                          "%s: offset %llu: a record makes no sense", seg->name,
@@ -202,6 +209,8 @@ take_entry(struct store *s, struct group *g, struct group_log *fresh,
 {
     uint64_t span = group_entry_span(loc);
 
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(term > 0);
     group_log_put(fresh, index, term, loc);
     segment_add_live(s, segment_at(s, loc->segment), span);
     if (index > g->snapshot.index) {
@@ -212,6 +221,7 @@ take_entry(struct store *s, struct group *g, struct group_log *fresh,
 static int
 missing(struct replay *rp, const struct group *g, qr_index index)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     return error_set(
         rp->err, QR_ECORRUPT,
         "group %llu: entry %llu is missing: a segment file was removed or "
@@ -227,6 +237,7 @@ find_live(const struct group *g, qr_index index, qr_term term)
     const struct entry_loc *loc = group_log_get(&g->entries, index);
     const struct staged *st;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (loc != NULL && group_log_term(&g->entries, index) == term) {
         return loc;
     }
@@ -238,6 +249,8 @@ static int
 settle_live(struct replay *rp, struct group *g,
             const struct snapshot_body *body, struct group_log *fresh)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(ranges_total(&g->live) == 0);
     for (size_t i = 0; i < body->runs_count; i++) {
         const struct live_run *run = &body->runs[i];
 
@@ -271,6 +284,7 @@ settle_snapshot(struct replay *rp, struct life *life, struct group_log *fresh)
     struct slice data;
     int rv;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (at->segment == NULL) {
         return 0;
     }
@@ -304,6 +318,7 @@ settle_tail(struct replay *rp, struct life *life, struct group_log *fresh)
 {
     struct group *g = life->group;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (qr_index at = g->snapshot.index + 1; at <= life->last_index; at++) {
         const struct entry_loc *loc = group_log_get(&g->entries, at);
 
@@ -325,12 +340,14 @@ settle_header(struct replay *rp, struct life *life)
     int rv = record_load(rp->store, at->segment, at->offset, at->size, &r,
                          &life->group->header);
 
+    OBJ_CHECK(at->segment, SEGMENT_MAGIC);
     return rv == 0 ? 0 : damaged(rp, at, rv);
 }
 
 static void
 settle_controls(struct replay *rp, struct life *life)
 {
+    OBJ_CHECK(life->group, GROUP_MAGIC);
     for (int kind = 0; kind < CONTROL_KINDS; kind++) {
         const struct sighting *at = &life->seen[kind];
 
@@ -350,6 +367,8 @@ settle(struct replay *rp, struct life *life)
     struct group_log fresh;
     int rv;
 
+    OBJ_CHECK(s, STORE_MAGIC);
+    OBJ_CHECK(g, GROUP_MAGIC);
     group_log_init(&fresh);
     group_stage_sort(NULL, g);
     rv = settle_header(rp, life);
@@ -381,6 +400,7 @@ settle_tombstone(struct replay *rp, const struct life *life)
 {
     struct store *s = rp->store;
 
+    OBJ_CHECK(life->tombstone.segment, SEGMENT_MAGIC);
     if (life->until >= segment_oldest(s)) {
         control_exhume(s, life->group->log, life->until,
                        life->tombstone.segment,
@@ -442,6 +462,7 @@ list_file(void *arg, const char *name, uint64_t size)
     struct replay *rp = arg;
     uint32_t number;
 
+    OBJ_CHECK(rp->store, STORE_MAGIC);
     if (parse_name(name, &number)) {
         (void)segment_new(rp->store, number, size - size % SECTOR_SIZE);
     }
@@ -457,6 +478,7 @@ check_owner(struct replay *rp, const struct segment *seg,
     char theirs_text[UUID_TEXT_SIZE];
     char ours_text[UUID_TEXT_SIZE];
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     if (h->version > QR_STORE_FORMAT) {
         return error_set(rp->err, QR_EVERSION,
                          "%s has format %u, this program knows up to %u: run "
@@ -486,6 +508,8 @@ remove_file(struct replay *rp, struct segment *seg)
     char name[DISK_NAME_SIZE];
     int rv;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->entry_count == 0);
     memcpy(name, seg->name, sizeof(name));
     segment_free(s, seg);
     rv = s->disk->ops->remove(s->disk, name);
@@ -498,6 +522,8 @@ judge_free(struct replay *rp, struct segment *seg)
     struct store *s = rp->store;
     int rv;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->state == SEGMENT_FREE);
     if (seg->header.size != s->config.segment_size) {
         return remove_file(rp, seg);
     }
@@ -515,6 +541,7 @@ judge_file(struct replay *rp, struct segment *seg)
     uint64_t size = seg->header.size;
     int rv = s->disk->ops->open(s->disk, seg->name, &seg->file);
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     if (rv != 0) {
         return error_set(rp->err, -rv, "%s: cannot be opened", seg->name);
     }
@@ -574,6 +601,8 @@ check_joint(struct replay *rp, const struct segment *seg,
 {
     uint64_t step = next->header.sequence - seg->header.sequence;
 
+    ASSERT(seg != next);
+    ASSERT(next->header.sequence >= seg->header.sequence);
     if (step == 0 || next->header.batch_first <= seg->batch_last) {
         return error_set(rp->err, QR_ECORRUPT,
                          "%s and %s claim the same place in the log", seg->name,
@@ -598,6 +627,8 @@ resume(struct replay *rp, struct segment *seg)
     struct store *s = rp->store;
     int rv;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->end <= seg->header.size);
     s->batch_next = seg->batch_last + 1;
     s->chain = seg->chain_last;
     rv = s->disk->ops->sync(seg->file);
@@ -614,6 +645,7 @@ resume(struct replay *rp, struct segment *seg)
 static int
 replay_segments(struct replay *rp)
 {
+    OBJ_CHECK(rp->store, STORE_MAGIC);
     for (size_t i = 0; i < rp->used_count; i++) {
         struct segment *seg = rp->used[i];
         bool last = i + 1 == rp->used_count;
@@ -673,6 +705,7 @@ recovery_run(struct store *s, struct error *err)
     struct life *life;
     int rv;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     ASSERT(s->groups.count == 0);
     ASSERT(s->active == NULL);
     map_init(&rp.lives);

@@ -68,6 +68,7 @@ body_is_valid(const uint8_t *data, const struct batch_header *h)
     uint32_t fold = 0;
     uint32_t count = 0;
 
+    ASSERT(h->size >= BATCH_HEADER_SIZE);
     while (at < h->size) {
         struct record r;
         uint8_t crc_bytes[4];
@@ -92,6 +93,7 @@ deliver(struct scan *sc, uint64_t offset, const uint8_t *data,
     size_t at = BATCH_HEADER_SIZE;
     int rv = 0;
 
+    ASSERT(offset % SECTOR_SIZE == 0);
     while (at < h->size && rv == 0) {
         struct record r;
         uint32_t crc;
@@ -115,6 +117,8 @@ scan_batch(struct scan *sc, uint64_t offset)
     const uint8_t *data;
     int rv;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(offset % SECTOR_SIZE == 0);
     if (offset + SECTOR_SIZE > seg->header.size) {
         return -QR_ENOENT;
     }
@@ -152,6 +156,8 @@ look_for_rot(struct scan *sc)
     struct segment *seg = sc->seg;
     uint64_t at = seg->end + SECTOR_SIZE;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->end % SECTOR_SIZE == 0);
     for (; at + SECTOR_SIZE <= seg->header.size; at += SECTOR_SIZE) {
         const uint8_t *data = window_get(sc, at, SECTOR_SIZE);
         struct batch_header h;
@@ -180,6 +186,7 @@ scan_batches(struct scan *sc)
     struct segment *seg = sc->seg;
     int rv = 0;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     seg->state = SEGMENT_ACTIVE;
     seg->end = SEGMENT_HEADER_SIZE;
     seg->batch_last = seg->header.batch_first - 1;
@@ -254,6 +261,7 @@ scan_index(struct scan *sc)
     struct trailer t;
     uint64_t padded;
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     if (data == NULL || !trailer_decode(data, seg->seed, &t)) {
         return -QR_ENOENT;
     }
@@ -291,6 +299,7 @@ scan_segment(struct store *s, struct segment *seg, scan_record_cb cb, void *arg,
                       .err = err};
     int rv;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(seg->header.use == SEGMENT_IN_USE);
     buf_init(&sc.window);

@@ -52,6 +52,7 @@ segment_new(struct store *s, uint32_t number, uint64_t size)
     uint32_t slot = slot_take(s);
     size_t before = s->segments_capacity;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     ASSERT(size % SECTOR_SIZE == 0);
     ASSERT(number <= SEGMENT_NUMBER_MAX);
     if (slot == 0) {
@@ -108,6 +109,8 @@ segment_has_room(const struct segment *seg, uint64_t gathered, uint64_t span)
     uint64_t data = sector_round_up(gathered + span);
     uint64_t index = sector_round_up(seg->index.size + INDEX_ITEM_SIZE_MAX);
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(gathered >= BATCH_HEADER_SIZE);
     return seg->end + data + index + TRAILER_SIZE <= seg->header.size;
 }
 
@@ -120,6 +123,7 @@ size_for(const struct store *s, uint64_t span)
                      sector_round_up(BATCH_HEADER_SIZE + span) + SECTOR_SIZE +
                      TRAILER_SIZE;
 
+    ASSERT(span >= RECORD_HEADER_SIZE);
     return MAX(s->config.segment_size, least);
 }
 
@@ -162,6 +166,7 @@ create(struct store *s, uint64_t size)
     struct segment *seg;
     uint32_t number = 1;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     while (number_is_taken(s, number)) {
         number++;
     }
@@ -184,6 +189,7 @@ find_free(const struct store *s, uint64_t size)
 {
     struct segment *found = NULL;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     for (size_t i = 1; i < s->segments_capacity; i++) {
         struct segment *seg = s->segments[i];
 
@@ -201,6 +207,8 @@ find_free(const struct store *s, uint64_t size)
 static void
 activate(struct store *s, struct segment *seg)
 {
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(list_is_empty(&seg->controls));
     ASSERT(seg->state == SEGMENT_FREE);
     ASSERT(seg->entry_count == 0);
     seg->state = SEGMENT_ACTIVE;
@@ -232,6 +240,7 @@ segment_roll(struct store *s, uint64_t span)
     uint64_t size = size_for(s, span);
     struct segment *seg = find_free(s, size);
 
+    OBJ_CHECK(s, STORE_MAGIC);
     ASSERT(s->gather == NULL);
     if (s->active != NULL) {
         s->active->state = SEGMENT_SEALED;
@@ -248,6 +257,7 @@ segment_roll(struct store *s, uint64_t span)
 void
 segment_note(struct segment *seg, const struct record *r)
 {
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(seg->state == SEGMENT_ACTIVE);
     index_item_encode(&seg->index, r, seg->index_before);
     seg->index_before = r->offset + record_span(r->size);
@@ -305,6 +315,8 @@ segment_seal(struct store *s, struct segment *seg)
                         .records = seg->records};
     uint64_t padded = sector_round_up(seg->index.size);
 
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(!s->is_writing);
     ASSERT(seg->state == SEGMENT_SEALED);
     ASSERT(seg->end + padded + TRAILER_SIZE <= seg->header.size);
     memset(buf_extend(&seg->index, (size_t)(padded - t.index_size)), 0,
@@ -395,6 +407,8 @@ discard_done(struct disk_req *req)
 static void
 discard(struct store *s, struct segment *seg)
 {
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->state == SEGMENT_FREE);
     seg->state = SEGMENT_DISCARDING;
     s->disk->ops->close(seg->file);
     seg->file = NULL;
@@ -444,6 +458,8 @@ erase_done(struct disk_req *req)
 static void
 erase(struct store *s, struct segment *seg)
 {
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->state == SEGMENT_SEALED);
     ASSERT(seg->entry_count == 0);
     ASSERT(list_is_empty(&seg->controls));
     ASSERT(seg->readers == 0);
@@ -492,6 +508,7 @@ segment_maintain(struct store *s)
     struct segment *rewrite = NULL;
     uint64_t newest;
 
+    OBJ_CHECK(s, STORE_MAGIC);
     if (!s->must_maintain || s->has_failed) {
         return;
     }

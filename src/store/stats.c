@@ -73,6 +73,7 @@ pinned_sequence(const struct store *s, const struct group *g)
     struct entry_loc *loc = NULL;
     const struct segment *seg;
 
+    OBJ_CHECK(g, GROUP_MAGIC);
     if (g->is_volatile || g->last_index <= g->snapshot.index ||
         group_log_next(&g->entries, g->snapshot.index + 1, &loc) == 0) {
         return UINT64_MAX;

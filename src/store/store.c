@@ -145,6 +145,7 @@ store_close(struct store **sp)
 static void
 fill_info(const struct group *g, struct store_group_info *out)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     out->id = g->id;
     out->header = g->header;
     out->is_volatile = g->is_volatile;
@@ -249,6 +250,7 @@ locate_in_memory(const struct store_entry *e, struct entry_loc *loc)
 {
     struct slice data = slice_empty();
 
+    ASSERT(e->data.size <= STORE_ENTRY_SIZE_MAX);
     memset(loc, 0, sizeof(*loc));
     loc->what = entry_loc_what(e->type, e->data.size);
     if (e->data.size == 0) {
@@ -272,6 +274,8 @@ locate_on_disk(struct store *s, const struct group *g, struct record *r,
     struct place place;
     struct slice body;
 
+    ASSERT(!g->is_volatile);
+    ASSERT(r->index > 0);
     r->entry_type = e->type;
     r->log = g->log;
     r->term = e->term;
@@ -293,6 +297,7 @@ static uint64_t
 store_entry_record(struct store *s, const struct group *g, struct record *r,
                    const struct store_entry *e, struct entry_loc *loc)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(e->term > 0);
     ASSERT(e->type <= ENTRY_TYPE_MAX);
     ASSERT(e->data.size <= STORE_ENTRY_SIZE_MAX);
@@ -309,6 +314,7 @@ cut_entries(struct store *s, struct group *g, qr_index from)
 {
     struct group_ref ref = {s, g};
 
+    ASSERT(from == g->last_index + 1 || from <= g->last_index);
     group_log_cut(&g->entries, from, group_drop_entry, &ref);
 }
 
@@ -317,6 +323,7 @@ append_nothing(struct store *s, struct group *g, qr_index first)
 {
     uint64_t batch = s->durable;
 
+    ASSERT(first > g->snapshot.index);
     if (first > g->last_index) {
         return g->is_volatile ? 0 : batch;
     }
@@ -410,6 +417,7 @@ store_stage_drop(struct store *s, qr_group_id group)
 static qr_index
 find_missing(const struct group *g, const struct ranges *live)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
     for (size_t i = 0; live != NULL && i < live->count; i++) {
         const struct range *range = &live->items[i];
 
@@ -427,6 +435,8 @@ find_missing(const struct group *g, const struct ranges *live)
 static void
 collect_live(struct group *g, const struct ranges *live, struct group_log *out)
 {
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(out->count == 0);
     for (size_t i = 0; live != NULL && i < live->count; i++) {
         const struct range *range = &live->items[i];
 

@@ -82,7 +82,7 @@ Test(cache, drops_leave_no_bytes_and_no_ghosts)
     cache_drop(&c, a, 1, 1);
     cache_trim(&c, 0);
     cr_assert_eq(c.bytes, 0);
-    cr_assert_not(has(&c, CACHE_TICKET_NONE, 0));
+    cr_assert_not(has(&c, CACHE_TICKET_NONE, 1));
     cache_drop(&c, CACHE_TICKET_NONE, 1, 1);
     cache_deinit(&c);
 }
