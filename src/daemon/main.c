@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "daemon/config.h"
 #include "daemon/console.h"
+#include "daemon/manual.h"
 #include "daemon/node.h"
 
 enum {
@@ -35,6 +36,7 @@ static const char usage[] =
     "      --check-config  check it, say what is wrong, and stop\n"
     "  -V, --version       print the version\n"
     "  -h, --help          print this\n"
+    "      --help-man      print this as a manual page\n"
     "\n"
     "SIGTERM and SIGINT stop it cleanly. Keys of the configuration, with\n"
     "their defaults:\n"
@@ -52,6 +54,17 @@ print_help(void)
     buf_deinit(&keys);
 }
 
+static void
+print_manual(void)
+{
+    struct buf page;
+
+    buf_init(&page);
+    manual_describe(&page);
+    (void)fwrite(page.data, 1, page.size, stdout);
+    buf_deinit(&page);
+}
+
 /* 0 to go on, or an exit code with 256 added. */
 static int
 parse_options(int argc, char **argv, struct options *out)
@@ -61,6 +74,7 @@ parse_options(int argc, char **argv, struct options *out)
         {"check-config", no_argument, NULL, 'k'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
+        {"help-man", no_argument, NULL, 'm'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -78,6 +92,9 @@ parse_options(int argc, char **argv, struct options *out)
             return 256;
         case 'h':
             print_help();
+            return 256;
+        case 'm':
+            print_manual();
             return 256;
         default:
             (void)fprintf(stderr, "quorated --help says more\n");

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "daemon/address.h"
 #include "daemon/config.h"
+#include "daemon/ctl_listener.h"
 #include "daemon/formation.h"
 #include "daemon/identity.h"
 #include "daemon/node_shard.h"
@@ -32,7 +33,8 @@ enum node_kind {
 };
 
 enum {
-    NODE_MAGIC = 0x6e6f6465
+    NODE_MAGIC = 0x6e6f6465,
+    SOCKET_PATH_SIZE = 4200
 };
 
 struct node {
@@ -46,6 +48,8 @@ struct node {
     struct node_shared shared;
     struct runtime *runtime;
     struct formation *formation;
+    struct ctl_listener *ctl;
+    char ctl_path[SOCKET_PATH_SIZE];
     struct node_shard shards[QR_SHARDS_MAX];
     uint16_t drained; /* shards that have no client left */
     bool is_stopping;
@@ -90,6 +94,12 @@ on_signal(uv_signal_t *handle, int number)
     struct node *n = handle->data;
 
     stop(n, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void
+on_ctl_stop(void *arg)
+{
+    stop(arg, "quoratectl stop");
 }
 
 static void
@@ -149,6 +159,8 @@ open_shard(struct node *n, struct env *env)
     s->on_drained = on_drained;
     if (node_shard_open(s, &err) != 0) {
         on_failure_mt(n, err.text);
+    } else if (env->shard == 0) {
+        ctl_listener_serve(n->ctl, s->mgmt);
     }
 }
 
@@ -266,6 +278,26 @@ watch_signals(struct node *n, uv_loop_t *loop)
 }
 
 static int
+start_ctl(struct node *n, struct env *env, struct error *err)
+{
+    struct ctl_listener_config config = {.env = env,
+                                         .net = runtime_net_of(env),
+                                         .path = n->ctl_path,
+                                         .node_name = n->shared.node_name,
+                                         .stop = on_ctl_stop,
+                                         .arg = n};
+
+    if (n->config->socket[0] != '\0') {
+        (void)snprintf(n->ctl_path, sizeof(n->ctl_path), "%s",
+                       n->config->socket);
+    } else {
+        (void)snprintf(n->ctl_path, sizeof(n->ctl_path), "%s/ctl.sock",
+                       n->config->data_dir);
+    }
+    return ctl_listener_start(&config, &n->ctl, err);
+}
+
+static int
 start_shard_0(struct node *n, struct env *env, struct error *err)
 {
     struct formation_config formation = {.env = env,
@@ -277,6 +309,9 @@ start_shard_0(struct node *n, struct env *env, struct error *err)
                                          .arg = n};
     int rv = start_links(n, err);
 
+    if (rv == 0) {
+        rv = start_ctl(n, env, err);
+    }
     if (rv != 0) {
         return rv;
     }
@@ -313,6 +348,9 @@ on_stop(void *arg, struct env *env)
     node_shard_stop(&n->shards[env->shard]);
     if (env->shard == 0) {
         formation_free(&n->formation);
+        if (n->ctl != NULL) {
+            ctl_listener_stop(n->ctl);
+        }
         for (size_t i = 0; i < ARRAY_COUNT(n->signals); i++) {
             if (n->signals[i].data != NULL) {
                 uv_close((uv_handle_t *)&n->signals[i], NULL);
@@ -327,6 +365,9 @@ on_free(void *arg, struct env *env)
     struct node *n = arg;
 
     node_shard_free(&n->shards[env->shard]);
+    if (env->shard == 0 && n->ctl != NULL) {
+        ctl_listener_free(&n->ctl);
+    }
 }
 
 /* ---- putting it together ---- */
@@ -408,6 +449,7 @@ share(struct node *n, char *tags, char *loopback)
     }
     s->initial_nodes_count = n->plan.count;
     s->arg = n;
+    s->stop = on_ctl_stop;
     s->on_failure_mt = on_failure_mt;
     s->on_given_up_mt = on_given_up_mt;
 }

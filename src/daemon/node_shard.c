@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "daemon/amqp_listener.h"
 #include "daemon/config.h"
+#include "daemon/environment.h"
 #include "daemon/node.h"
 #include "mgmt/mgmt.h"
 #include "net/listener.h"
@@ -139,6 +140,49 @@ make_broker(struct node_shard *s, struct error *err)
 }
 
 static void
+ctl_stop(void *arg)
+{
+    const struct node_shard *s = arg;
+
+    s->shared->stop(s->shared->arg);
+}
+
+static void
+ctl_status(void *arg, mgmt_row_cb row, void *row_arg)
+{
+    const struct node_shard *s = arg;
+    const struct config_list *list = &s->shared->config->tcp_listeners;
+
+    for (size_t i = 0; i < list->count; i++) {
+        row(row_arg, "listener", list->values[i]);
+    }
+    row(row_arg, "data_dir", s->shared->config->data_dir);
+    environment_process(row, row_arg);
+}
+
+static void
+ctl_environment(void *arg, mgmt_row_cb row, void *row_arg)
+{
+    const struct node_shard *s = arg;
+
+    environment_each(s->shared->config, row, row_arg);
+}
+
+static void
+make_mgmt(struct node_shard *s)
+{
+    struct mgmt_config config = {.env = s->env,
+                                 .broker = s->broker,
+                                 .node_name = s->shared->node_name,
+                                 .arg = s,
+                                 .stop = ctl_stop,
+                                 .status = ctl_status,
+                                 .environment = ctl_environment};
+
+    s->mgmt = mgmt_new(&config);
+}
+
+static void
 make_front_end(struct node_shard *s)
 {
     const struct config *c = s->shared->config;
@@ -212,6 +256,7 @@ node_shard_open(struct node_shard *s, struct error *err)
     if (rv != 0) {
         return rv;
     }
+    make_mgmt(s);
     make_front_end(s);
     timers_start(&s->env->timers, &s->timer, s->env->ops->now_ms(s->env));
     return 0;

@@ -42,6 +42,8 @@ struct node_shared {
                                             copy */
     size_t sockets_count;
     void *arg;
+    /* Shard 0: an operator stops the node. */
+    void (*stop)(void *arg);
     /* Any thread: the disk of a shard failed, the process must stop. */
     void (*on_failure_mt)(void *arg, const char *text);
     /* Any thread: the cluster gave this start up; it must start again. */
