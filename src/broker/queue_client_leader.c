@@ -1,0 +1,332 @@
+/* How a queue client finds its queue's leader and sends to it.
+ *
+ * It asks (RESUME): first whom it was told of, then whom the replica here
+ * believes in, then each member in turn, waiting longer each time. A leader
+ * that serves answers RESUMED: how far this session's commands were applied.
+ * What was not is sent again. Others answer LEADER, with a hint or none. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/queue_client_priv.h"
+#include "broker/queue_events.h"
+#include "broker/queue_group.h"
+#include "shard/env.h"
+
+/* ---- sending ---- */
+
+static struct address
+leader_address(const struct queue_client *q)
+{
+    struct address to = {.node = q->leader, .shard = FRAME_TO_GROUP};
+
+    return to;
+}
+
+static void
+send_queries(struct queue_client *q)
+{
+    struct env *env = q->broker->env;
+    struct list *it;
+
+    list_foreach (it, &q->queries) {
+        struct query *query = list_entry(it, struct query, link);
+        struct frame *f;
+
+        if (!query->is_sent) {
+            f = frame_new(FRAME_CALL, BROKER_QUERY);
+            f->group = q->group;
+            f->arg = query->request;
+            query->is_sent = env->ops->post(env, leader_address(q), &f);
+        }
+    }
+}
+
+static void
+send_batches(struct queue_client *q)
+{
+    struct env *env = q->broker->env;
+
+    while (q->batches_sent < q->batches.count) {
+        struct batch *batch = ring_at(&q->batches, q->batches_sent);
+        struct frame *f = frame_new(FRAME_CALL, BROKER_COMMANDS);
+
+        f->group = q->group;
+        f->arg = q->broker->session;
+        frame_add(f, slice_ref(&batch->bytes));
+        if (!env->ops->post(env, leader_address(q), &f)) {
+            break; /* the timer tries again */
+        }
+        q->batches_sent++;
+    }
+    if (q->batches.count > 0 && !timer_is_running(&q->timer)) {
+        client_arm(q, q->batches_sent < q->batches.count
+                          ? QUEUE_CLIENT_RETRY_MS
+                          : QUEUE_CLIENT_STALL_MS);
+    }
+}
+
+void
+queue_client_flush(struct queue_client *q)
+{
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    list_remove(&q->dirty);
+    client_close_settling(q);
+    client_seal(q);
+    if (q->state == CLIENT_BOUND) {
+        send_queries(q);
+        send_batches(q);
+    } else if (!timer_is_running(&q->timer)) {
+        client_resolve(q);
+    }
+}
+
+/* ---- finding the leader ---- */
+
+static bool
+is_candidate(const struct queue_client *q, qr_node_id node)
+{
+    struct env *env = q->broker->env;
+
+    return node != 0 && (node == env->node || env->ops->is_linked(env, node));
+}
+
+/* Whom to ask: the hint, what the replica here believes, each member. */
+static qr_node_id
+choose(struct queue_client *q)
+{
+    struct queue_group *g = map_get(&q->broker->groups, q->group);
+    qr_node_id node = q->hint;
+    size_t count = client_record(q)->members_count;
+
+    q->hint = 0;
+    if (is_candidate(q, node)) {
+        return node;
+    }
+    if (g != NULL && q->attempts % 2 == 0) {
+        node = queue_group_leader(g);
+        if (is_candidate(q, node)) {
+            return node;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        node = qr_replica_node(
+            client_record(q)->members[(q->attempts + i) % count].replica);
+        if (is_candidate(q, node)) {
+            return node;
+        }
+    }
+    return 0;
+}
+
+static void
+send_resume(struct queue_client *q)
+{
+    struct env *env = q->broker->env;
+    struct frame *f = frame_new(FRAME_CALL, BROKER_RESUME);
+    struct consumer_impl *c;
+    struct buf content;
+    uint64_t number;
+    size_t pos;
+
+    buf_init(&content);
+    buf_put_varint(&content, q->broker->session);
+    map_foreach (&q->consumers, pos, number, c) {
+        buf_put_varint(&content, number);
+        buf_put_varint(&content, c->delivery_next);
+    }
+    frame_add(f, slice_copy(content.data, content.size));
+    buf_deinit(&content);
+    f->group = q->group;
+    (void)env->ops->post(env, leader_address(q), &f);
+}
+
+/* Nothing reaches a leader: what the consumers here hold will be given to
+ * others soon, so they must stop before. */
+static void
+give_up_consumers(struct queue_client *q)
+{
+    uint64_t *numbers = map_keys_sorted(&q->consumers);
+    size_t count = q->consumers.count;
+
+    for (size_t i = 0; i < count; i++) {
+        struct consumer_impl *c = map_get(&q->consumers, numbers[i]);
+
+        if (c != NULL && !c->is_get) {
+            client_forget_consumer(q, c);
+            client_drop_asks(q, c);
+            queue_put_consumer(&q->building, QUEUE_DETACH, q->broker->session,
+                               client_next_seq(q), c->number);
+            consumer_cancelled(c);
+        }
+    }
+    mem_free(numbers);
+}
+
+void
+client_resolve(struct queue_client *q)
+{
+    uint64_t wait;
+
+    if (q->state == CLIENT_BOUND) {
+        q->state = CLIENT_RESOLVING;
+        q->attempts = 0;
+        q->resolving_ms = client_now_ms(q);
+    } else if (q->consumers.count > 0 &&
+               client_now_ms(q) - q->resolving_ms > QUEUE_CLIENT_LOST_MS) {
+        give_up_consumers(q);
+        q->resolving_ms = client_now_ms(q);
+    }
+    q->leader = choose(q);
+    if (q->leader != 0) {
+        send_resume(q);
+    }
+    wait = (uint64_t)QUEUE_CLIENT_RETRY_MS << MIN(q->attempts, 5);
+    q->attempts++;
+    client_arm(q, MIN(wait, QUEUE_CLIENT_RETRY_MS_MAX));
+}
+
+/* Whether anybody here waits for something of the queue. */
+static bool
+is_wanted(const struct queue_client *q)
+{
+    return q->batches.count > 0 || q->building.size > 0 ||
+           q->consumers.count > 0 || !list_is_empty(&q->asks) ||
+           !list_is_empty(&q->queries);
+}
+
+void
+client_on_timer(void *arg)
+{
+    struct queue_client *q = arg;
+
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    if (q->state == CLIENT_BOUND && q->batches_sent < q->batches.count) {
+        send_batches(q);
+    } else if (q->batches.count > 0 ||
+               (q->state == CLIENT_RESOLVING && is_wanted(q))) {
+        client_resolve(q);
+    }
+}
+
+void
+queue_client_link(struct queue_client *q, qr_node_id node, bool is_up)
+{
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    if (q->state == CLIENT_RESOLVING) {
+        if (is_up) {
+            q->attempts = 0;
+            client_resolve(q);
+        }
+    } else if (q->leader == node) {
+        client_resolve(q); /* frames may have been lost with the old link */
+    }
+}
+
+void
+queue_client_hint(struct queue_client *q, qr_node_id node, qr_term term)
+{
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    if (q->state == CLIENT_BOUND && node == q->leader && term == q->term) {
+        return;
+    }
+    if (node == 0 || term < q->term) {
+        return;
+    }
+    q->hint = node;
+    if (q->state == CLIENT_BOUND || node != q->leader) {
+        client_resolve(q);
+    }
+}
+
+void
+queue_client_members(struct queue_client *q)
+{
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    q->attempts = 0;
+}
+
+/* ---- answers ---- */
+
+static void
+mark_queries_unsent(struct queue_client *q)
+{
+    struct list *it;
+
+    list_foreach (it, &q->queries) {
+        list_entry(it, struct query, link)->is_sent = false;
+    }
+}
+
+void
+client_on_resumed(struct queue_client *q, struct address from, struct frame *f)
+{
+    struct queue_effect e;
+    struct ask *ask;
+    struct cursor c;
+    uint64_t applied;
+
+    if (f->content_count != 1 || q->state != CLIENT_RESOLVING ||
+        from.node != q->leader || f->arg < q->term) {
+        return;
+    }
+    cursor_init(&c, f->content[0].data, f->content[0].size);
+    applied = cursor_varint(&c);
+    if (c.bad) {
+        return;
+    }
+    log_debug(q->broker->log, "queue",
+              "group %llu: client bound to node %u, term %llu, after %u "
+              "attempts and %llu ms",
+              (unsigned long long)q->group, q->leader,
+              (unsigned long long)f->arg, q->attempts,
+              (unsigned long long)(client_now_ms(q) - q->resolving_ms));
+    q->state = CLIENT_BOUND;
+    q->term = f->arg;
+    q->attempts = 0;
+    q->batches_sent = 0;
+    timers_stop(&q->broker->env->timers, &q->timer);
+    client_on_applied(q, applied);
+    mark_queries_unsent(q);
+    ask = client_ask_out(q);
+    if (ask != NULL && ask->seq <= applied && !ask->has_result) {
+        if (cursor_left(&c) > 0 && queue_event_next(&c, &e) &&
+            e.seq == ask->seq) {
+            client_on_result(q, &e);
+        } else {
+            /* The machine has since forgotten the result. A message that GET
+             * took is sent again and goes back to the queue then. */
+            client_end_ask(q, ask,
+                           ask->kind == QUEUE_GET ? QUEUE_EMPTY : QUEUE_OK, 0);
+        }
+    }
+    client_dirty(q);
+}
+
+void
+client_on_leader(struct queue_client *q, struct address from, struct frame *f)
+{
+    qr_node_id node;
+    struct cursor c;
+
+    if (f->content_count != 1) {
+        return;
+    }
+    cursor_init(&c, f->content[0].data, f->content[0].size);
+    node = (qr_node_id)cursor_varint(&c);
+    if (q->state == CLIENT_BOUND) {
+        if (from.node == q->leader ? node != q->leader || f->arg > q->term
+                                   : node == from.node && f->arg > q->term) {
+            q->hint = node;
+            client_resolve(q);
+        }
+        return;
+    }
+    if (node == 0 || (node == q->leader && node != from.node)) {
+        return; /* the timer asks the next one */
+    }
+    q->hint = node;
+    if (node == from.node || q->attempts < QUEUE_CLIENT_HOPS_MAX) {
+        client_resolve(q);
+    }
+}

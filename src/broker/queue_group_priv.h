@@ -1,0 +1,58 @@
+/* What the files of a queue's replica share: the replica (queue_group.c) and
+ * the outboxes of its clients (queue_outbox.c). */
+#ifndef BROKER_QUEUE_GROUP_PRIV_H
+#define BROKER_QUEUE_GROUP_PRIV_H
+
+#include <quorate/host.h>
+
+#include "base/ring.h"
+#include "broker/broker_priv.h"
+#include "broker/queue_group.h"
+
+enum {
+    GROUP_MAGIC = 0x71677270,
+    OUTBOX_FRAME_BYTES = 512 << 10, /* a frame of events is sent beyond it */
+    OUTBOX_BACKLOG_MAX = 16 << 20   /* waiting on the link: hold the rest */
+};
+
+/* What waits for one client. */
+struct outbox {
+    struct queue_group *group;
+    uint64_t session;
+    struct ring effects; /* struct queue_effect */
+    struct qr_fetch fetch;
+    bool is_fetching;
+    bool is_dropped;     /* while fetching: free when it completes */
+    qr_index body_index; /* 0 = none */
+    struct slice body;
+};
+
+struct queue_group {
+    unsigned magic;
+    struct broker *broker;
+    qr_group_id id;
+    struct qr_group *raft;
+    struct queue_machine *machine;
+    struct queue_effects effects;
+    struct qr_standing standing;
+    struct map outboxes; /* by session */
+    struct list dirty;
+    struct timer retry;
+};
+
+/* Have queue_group_flush() called this turn. */
+void queue_group_dirty(struct queue_group *g);
+
+/* The outbox of SESSION, made when there is none. */
+struct outbox *outbox_get(struct queue_group *g, uint64_t session);
+/* Forget what O holds and O itself (not its place in the map). */
+void outbox_free(struct outbox *o);
+void outboxes_drop(struct queue_group *g);
+/* Move what can be sent of O into frames. False when the client must be left
+ * to resume. */
+bool outbox_flush(struct outbox *o);
+struct address outbox_address(uint64_t session);
+/* Whether frames to NODE can leave. */
+bool outbox_is_reachable(const struct broker *b, qr_node_id node);
+
+#endif

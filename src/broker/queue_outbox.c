@@ -1,0 +1,196 @@
+/* Outboxes: what the leader of a queue has to tell each of its clients, in
+ * order. A delivery's bytes are read when it is sent; one that is not in
+ * memory is fetched, and what follows in the same outbox waits for it. */
+#include <quorate/error.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/queue_events.h"
+#include "broker/queue_group_priv.h"
+#include "machine/queue/queue_command.h"
+#include "shard/env.h"
+
+enum {
+    EVENTS_HEAD_SIZE = 4
+};
+
+void
+outbox_free(struct outbox *o)
+{
+    o->group = NULL;
+    ring_deinit(&o->effects);
+    if (o->is_fetching) {
+        o->is_dropped = true;
+        return;
+    }
+    slice_unref(&o->body);
+    mem_free(o);
+}
+
+void
+queue_group_dirty(struct queue_group *g)
+{
+    if (!list_is_linked(&g->dirty)) {
+        list_push_back(&g->broker->dirty_groups, &g->dirty);
+        g->broker->env->ops->wake(g->broker->env);
+    }
+}
+
+static void
+outbox_fetched(struct qr_fetch *fetch)
+{
+    struct outbox *o = fetch->arg;
+
+    o->is_fetching = false;
+    if (o->is_dropped) {
+        slice_unref(&o->body);
+        mem_free(o);
+        return;
+    }
+    if (fetch->result == 0) {
+        o->body_index = fetch->index;
+    } else {
+        log_error(o->group->broker->log, "queue",
+                  "group %llu: entry %llu cannot be read: %s; its messages "
+                  "stay undelivered here until another node leads",
+                  (unsigned long long)o->group->id,
+                  (unsigned long long)fetch->index,
+                  qr_error_text(fetch->result));
+    }
+    queue_group_dirty(o->group);
+}
+
+struct outbox *
+outbox_get(struct queue_group *g, uint64_t session)
+{
+    struct outbox *o = map_get(&g->outboxes, session);
+
+    if (o == NULL) {
+        o = mem_zalloc(1, sizeof(*o));
+        o->group = g;
+        o->session = session;
+        ring_init(&o->effects, sizeof(struct queue_effect));
+        o->fetch.done = outbox_fetched;
+        o->fetch.arg = o;
+        o->fetch.body = &o->body;
+        (void)map_put(&g->outboxes, session, o);
+    }
+    return o;
+}
+
+void
+outboxes_drop(struct queue_group *g)
+{
+    uint64_t session;
+    struct outbox *o;
+    size_t pos;
+
+    map_foreach (&g->outboxes, pos, session, o) {
+        outbox_free(o);
+    }
+    map_deinit(&g->outboxes);
+    map_init(&g->outboxes);
+}
+
+struct address
+outbox_address(uint64_t session)
+{
+    struct address to = {.node = session_node(session),
+                         .shard = session_shard(session)};
+
+    return to;
+}
+
+bool
+outbox_is_reachable(const struct broker *b, qr_node_id node)
+{
+    return node == b->env->node || b->env->ops->is_linked(b->env, node);
+}
+
+/* Have the entry INDEX in o->body. False: it is being fetched, or cannot be
+ * read. */
+static bool
+outbox_load(struct outbox *o, qr_index index)
+{
+    if (o->body_index == index) {
+        return true;
+    }
+    slice_unref(&o->body);
+    o->body_index = 0;
+    if (qr_group_is_cached(o->group->raft, index) &&
+        qr_group_read(o->group->raft, index, &o->body) == 0) {
+        o->body_index = index;
+        return true;
+    }
+    o->is_fetching = true;
+    o->fetch.index = index;
+    qr_group_fetch(o->group->raft, &o->fetch);
+    return false;
+}
+
+/* EVENTS begins with room for its own size. */
+static bool
+outbox_send(struct outbox *o, struct buf *events, struct frame **f)
+{
+    struct broker *b = o->group->broker;
+
+    put_u32le(events->data, (uint32_t)(events->size - EVENTS_HEAD_SIZE));
+    (*f)->content[0] = slice_copy(events->data, events->size);
+    (*f)->group = o->group->id;
+    (*f)->arg = o->session;
+    buf_clear(events);
+    return b->env->ops->post(b->env, outbox_address(o->session), f);
+}
+
+static struct frame *
+events_frame(void)
+{
+    struct frame *f = frame_new(FRAME_CALL, BROKER_EVENTS);
+
+    frame_add(f, slice_empty()); /* the events, when they are complete */
+    return f;
+}
+
+/* Move what can be sent of O into frames. False when the client must be left
+ * to resume. */
+bool
+outbox_flush(struct outbox *o)
+{
+    struct buf events;
+    struct frame *f = NULL;
+    size_t bytes = 0;
+    bool is_ok = true;
+
+    buf_init(&events);
+    while (is_ok && o->effects.count > 0 && !o->is_fetching) {
+        struct queue_effect *e = ring_at(&o->effects, 0);
+        bool is_delivery = e->kind == QUEUE_EFFECT_DELIVER;
+
+        if (is_delivery && !outbox_load(o, e->message.index)) {
+            break;
+        }
+        if (f == NULL) {
+            f = events_frame();
+            buf_put_u32le(&events, 0);
+        }
+        queue_event_put(&events, e);
+        if (is_delivery) {
+            frame_add(f,
+                      slice_sub(&o->body, e->message.offset, e->message.size));
+            bytes += e->message.size;
+        }
+        ring_pop_front(&o->effects);
+        if (f->content_count == FRAME_CONTENT_MAX ||
+            bytes + events.size > OUTBOX_FRAME_BYTES) {
+            is_ok = outbox_send(o, &events, &f);
+            bytes = 0;
+        }
+    }
+    if (f != NULL && is_ok) {
+        is_ok = outbox_send(o, &events, &f);
+    }
+    frame_free(&f);
+    buf_deinit(&events);
+    return is_ok;
+}
