@@ -142,12 +142,9 @@ channel_close(struct amqp_channel *ch, const struct amqp_error *e,
 {
     struct amqp_connection *c = ch->c;
     struct amqp_method m = {.id = AMQP_channel_close};
-    char reply[AMQP_SHORTSTR_MAX + 1];
-    int size = snprintf(reply, sizeof(reply), "%s - %s", e->name, text);
+    char reply[AMQP_REPLY_TEXT_SIZE];
 
-    if (size >= (int)sizeof(reply)) {
-        memcpy(reply + sizeof(reply) - 4, "...", 4);
-    }
+    amqp_reply_text(reply, e, text);
     log_error(c->config->log, "channel",
               "channel error on connection (%s, vhost: '%s', user: '%s'), "
               "channel %u: operation %s caused a channel exception: %s",

@@ -198,6 +198,15 @@ publish_check_user(struct amqp_channel *ch,
     return false;
 }
 
+static uint32_t
+publish_size_max(const struct amqp_channel *ch)
+{
+    uint32_t configured = ch->c->config->message_size_max;
+
+    return configured > 0 ? MIN(configured, BROKER_MESSAGE_SIZE_MAX)
+                          : BROKER_MESSAGE_SIZE_MAX;
+}
+
 static bool
 publish_check_header(struct amqp_channel *ch, int decoded,
                      const struct amqp_content_header *header)
@@ -215,12 +224,12 @@ publish_check_header(struct amqp_channel *ch, int decoded,
                           AMQP_CLASS_BASIC, header->class_id);
         return false;
     }
-    if (header->body_size > BROKER_MESSAGE_SIZE_MAX) {
+    if (header->body_size > publish_size_max(ch)) {
         amqp_channel_fail(ch, AMQP_PRECONDITION_FAILED,
                           "message size %llu is larger than configured max "
-                          "size %d",
+                          "size %u",
                           (unsigned long long)header->body_size,
-                          BROKER_MESSAGE_SIZE_MAX);
+                          publish_size_max(ch));
         return false;
     }
     return publish_check_user(ch, header);

@@ -20,7 +20,9 @@ struct confirms {
 /* A confirm to send. */
 typedef void (*confirms_cb)(void *arg, uint64_t tag, bool multiple, bool is_ok);
 
+/* No tags yet; allocates nothing. */
 void confirms_init(struct confirms *c);
+/* Release the memory. */
 void confirms_deinit(struct confirms *c);
 /* The tag for one more message. */
 uint64_t confirms_add(struct confirms *c);

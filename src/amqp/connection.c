@@ -15,7 +15,6 @@
 #include "base/mem.h"
 
 enum {
-    REPLY_TEXT_SIZE = AMQP_SHORTSTR_MAX + 1,
     MS_PER_S = 1000
 };
 
@@ -236,37 +235,23 @@ amqp_connection_end(struct amqp_connection *c, bool flush)
     c->transport.close(c->transport.arg, flush);
 }
 
-/* The name and the text, as RabbitMQ puts them into reply-text. */
-PRINTF(3, 0)
-static void
-connection_reply_text(char *out, const char *name, const char *fmt,
-                      va_list args)
-{
-    int used = snprintf(out, REPLY_TEXT_SIZE, "%s - ", name);
-    int more = 0;
-
-    ASSERT(used > 0);
-    more = vsnprintf(out + used, (size_t)(REPLY_TEXT_SIZE - used), fmt, args);
-    if (used + more >= REPLY_TEXT_SIZE) {
-        memcpy(out + REPLY_TEXT_SIZE - 4, "...", 4);
-    }
-}
-
 void
 amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
                      uint32_t method, const char *fmt, ...)
 {
     const struct amqp_error *e = amqp_error(code);
     struct amqp_method m = {.id = AMQP_connection_close};
-    char text[REPLY_TEXT_SIZE];
+    char why[AMQP_REPLY_TEXT_SIZE];
+    char text[AMQP_REPLY_TEXT_SIZE];
     va_list args;
 
     if (c->is_lost || c->state >= AMQP_CLOSING) {
         return;
     }
     va_start(args, fmt);
-    connection_reply_text(text, e->name, fmt, args);
+    (void)vsnprintf(why, sizeof(why), fmt, args);
     va_end(args);
+    amqp_reply_text(text, e, why);
     log_error(c->config->log, "connection",
               "error on AMQP connection (%s, vhost: '%s', user: '%s', state: "
               "%s): operation %s caused a connection exception: %s",

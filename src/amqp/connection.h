@@ -38,6 +38,7 @@ struct amqp_config {
     uint16_t channel_max;          /* proposed; 0: AMQP_CHANNELS_MAX */
     uint16_t heartbeat_s;          /* proposed; 0 proposes none */
     uint32_t handshake_timeout_ms; /* 0: AMQP_HANDSHAKE_TIMEOUT_MS */
+    uint32_t message_size_max;     /* of a body; 0: BROKER_MESSAGE_SIZE_MAX */
 };
 
 /* What carries a connection's bytes. No function calls back into it. */

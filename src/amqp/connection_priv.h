@@ -167,7 +167,7 @@ void amqp_handshake_method(struct amqp_connection *c,
 /* Send a method on CHANNEL. */
 void amqp_output_method(struct amqp_connection *c, uint16_t channel,
                         const struct amqp_method *m);
-/* A method with content. */
+/* A method with content; all is borrowed. */
 struct amqp_outgoing {
     uint16_t channel;
     const struct amqp_method *method;
@@ -177,6 +177,7 @@ struct amqp_outgoing {
     size_t body_size;
     bool is_answer; /* counts towards AMQP_ANSWERS_BYTES_MAX */
 };
+/* Send it, the body in frames of the negotiated size. */
 void amqp_output_content(struct amqp_connection *c,
                          const struct amqp_outgoing *o);
 /* Raw bytes: the protocol header, a heartbeat. */

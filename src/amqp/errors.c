@@ -1,6 +1,9 @@
 /* The table of reply codes, and which of them the broker's faults become. */
 #include "amqp/errors.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static const struct amqp_error ERRORS[] = {
 #define AMQP_ERROR(code_, name_, scope_, source_) \
     {code_, #name_, AMQP_SCOPE_##scope_, source_},
@@ -51,4 +54,15 @@ const struct amqp_error *
 amqp_error_of_fault(enum broker_fault_kind kind)
 {
     return amqp_error(error_code_of(kind));
+}
+
+void
+amqp_reply_text(char *out, const struct amqp_error *e, const char *why)
+{
+    static const char cut[] = "...";
+    int size = snprintf(out, AMQP_REPLY_TEXT_SIZE, "%s - %s", e->name, why);
+
+    if (size >= AMQP_REPLY_TEXT_SIZE) {
+        memcpy(out + AMQP_REPLY_TEXT_SIZE - sizeof(cut), cut, sizeof(cut));
+    }
 }

@@ -26,9 +26,16 @@ struct amqp_error {
     const char *source;
 };
 
+enum {
+    AMQP_REPLY_TEXT_SIZE = 256 /* a short string, with a NUL */
+};
+
 /* The row of CODE; INTERNAL_ERROR's for one that is not in the table. */
 const struct amqp_error *amqp_error(unsigned code);
 /* The row for a fault of the broker; its kind is not BROKER_OK. */
 const struct amqp_error *amqp_error_of_fault(enum broker_fault_kind kind);
+/* "NAME - WHY" to OUT, of AMQP_REPLY_TEXT_SIZE bytes, as RabbitMQ puts it;
+ * what is too long ends in "...". */
+void amqp_reply_text(char *out, const struct amqp_error *e, const char *why);
 
 #endif

@@ -4,15 +4,17 @@
  * A login that fails tells the client as little as RabbitMQ does; the log has
  * the reason. Clients that do not announce authentication_failure_close
  * expect the socket to be closed without a word. */
+#include <quorate/error.h>
+#include <quorate/version.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "quorate/version.h"
 
 #include "amqp/channel.h"
 #include "amqp/connection_priv.h"
 #include "amqp/table.h"
-#include "base/mem.h"
+#include "auth/amqplain.h"
+#include "auth/credential.h"
+#include "auth/plain.h"
 
 static const uint8_t PROTOCOL_HEADER[] = {'A', 'M', 'Q', 'P', 0, 0, 9, 1};
 
@@ -97,9 +99,8 @@ handshake_read_properties(struct amqp_connection *c, struct amqp_text table)
 {
     struct amqp_value v;
 
-    if (amqp_table_get(table, "connection_name", &v) && v.type == 'S') {
-        handshake_keep_text(c->bc.client, sizeof(c->bc.client), v.text);
-    } else if (amqp_table_get(table, "product", &v) && v.type == 'S') {
+    if ((amqp_table_get(table, "connection_name", &v) && v.type == 'S') ||
+        (amqp_table_get(table, "product", &v) && v.type == 'S')) {
         handshake_keep_text(c->bc.client, sizeof(c->bc.client), v.text);
     }
     if (amqp_table_get(table, "capabilities", &v) && v.type == 'F') {
@@ -166,61 +167,15 @@ handshake_authenticated(struct broker_call *call,
     amqp_output_method(c, 0, &m);
 }
 
-struct credentials {
-    struct amqp_text user;
-    struct amqp_text password;
-};
-
-/* RFC 4616: [authzid] NUL authcid NUL passwd. */
-static bool
-handshake_plain(struct amqp_text response, struct credentials *out)
-{
-    const char *end = response.data + response.size;
-    const char *user = memchr(response.data, '\0', response.size);
-    const char *password = NULL;
-
-    if (user == NULL) {
-        return false;
-    }
-    user++;
-    password = memchr(user, '\0', (size_t)(end - user));
-    if (password == NULL) {
-        return false;
-    }
-    out->user = (struct amqp_text){user, (size_t)(password - user)};
-    password++;
-    out->password = (struct amqp_text){password, (size_t)(end - password)};
-    return true;
-}
-
-/* A table's entries LOGIN and PASSWORD. */
-static bool
-handshake_amqplain(struct amqp_text response, struct credentials *out)
-{
-    struct amqp_value user;
-    struct amqp_value password;
-
-    if (amqp_table_check(response) != 0 ||
-        !amqp_table_get(response, "LOGIN", &user) || user.type != 'S' ||
-        !amqp_table_get(response, "PASSWORD", &password) ||
-        password.type != 'S') {
-        return false;
-    }
-    out->user = user.text;
-    out->password = password.text;
-    return true;
-}
-
 static void
-handshake_authenticate(struct amqp_connection *c, const struct credentials *who,
+handshake_authenticate(struct amqp_connection *c, const struct credential *who,
                        void (*done)(struct broker_call *call,
                                     const struct broker_reply *reply))
 {
     c->call = (struct broker_call){.done = done, .arg = c};
     amqp_connection_pause(c, AMQP_PAUSE_AUTHENTICATING, true);
-    broker_authenticate(c->broker, who->user.data, who->user.size,
-                        who->password.data, who->password.size, c->is_loopback,
-                        &c->call);
+    broker_authenticate(c->broker, who->user, who->user_size, who->password,
+                        who->password_size, c->is_loopback, &c->call);
 }
 
 static bool
@@ -229,28 +184,39 @@ text_is(struct amqp_text t, const char *s)
     return t.size == strlen(s) && memcmp(t.data, s, t.size) == 0;
 }
 
+/* What a mechanism's response says; -QR_EUNSUPPORTED: no such mechanism. */
+static int
+handshake_parse(struct amqp_text mechanism, struct amqp_text response,
+                struct credential *out)
+{
+    if (text_is(mechanism, "PLAIN")) {
+        return plain_parse(response.data, response.size, out);
+    }
+    if (text_is(mechanism, "AMQPLAIN")) {
+        return amqplain_parse(response.data, response.size, out);
+    }
+    return -QR_EUNSUPPORTED;
+}
+
 static void
 handshake_start_ok(struct amqp_connection *c, const struct amqp_method *m)
 {
     const struct amqp_connection_start_ok *ok = &m->connection_start_ok;
-    struct credentials who = {{"", 0}, {"", 0}};
-    bool is_read = false;
+    struct credential who = {.user = ""};
+    int rv = handshake_parse(ok->mechanism, ok->response, &who);
 
     handshake_read_properties(c, ok->client_properties);
     handshake_keep_text(c->mechanism, sizeof(c->mechanism), ok->mechanism);
-    if (text_is(ok->mechanism, "PLAIN")) {
-        is_read = handshake_plain(ok->response, &who);
-    } else if (text_is(ok->mechanism, "AMQPLAIN")) {
-        is_read = handshake_amqplain(ok->response, &who);
-    } else {
+    if (rv == -QR_EUNSUPPORTED) {
         amqp_connection_fail(c, AMQP_COMMAND_INVALID, m->id,
                              "unknown authentication mechanism '%s'",
                              c->mechanism);
         return;
     }
-    handshake_keep_text(c->bc.user, sizeof(c->bc.user), who.user);
+    handshake_keep_text(c->bc.user, sizeof(c->bc.user),
+                        (struct amqp_text){who.user, who.user_size});
     amqp_connection_set_state(c, AMQP_AUTHENTICATING);
-    if (!is_read || who.user.size != strlen(c->bc.user)) {
+    if (rv != 0 || who.user_size != strlen(c->bc.user)) {
         handshake_refuse(c, "malformed response");
         return;
     }
@@ -351,8 +317,11 @@ handshake_secret_updated(struct broker_call *call,
 static void
 handshake_update_secret(struct amqp_connection *c, const struct amqp_method *m)
 {
-    struct credentials who = {amqp_text(c->bc.user),
-                              m->connection_update_secret.new_secret};
+    struct amqp_text secret = m->connection_update_secret.new_secret;
+    struct credential who = {.user = c->bc.user,
+                             .user_size = strlen(c->bc.user),
+                             .password = secret.data,
+                             .password_size = secret.size};
 
     log_info(c->config->log, "connection",
              "connection %s: user '%s' updates its secret, reason: %.*s",

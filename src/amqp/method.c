@@ -15,8 +15,11 @@ enum {
 
 #define AMQP_METHOD(class_, name_, class_id_, method_id_, who_, flags_) \
     static const struct amqp_field fields_##class_##_##name_[] = {
-#define AMQP_FIELD(method_, type_, name_) \
-    {AMQP_TYPE_##type_, offsetof(struct amqp_method, method_.name_), #name_},
+#define AMQP_FIELD(method_, type_, name_)        \
+    {AMQP_TYPE_##type_,                          \
+     offsetof(struct amqp_method, method_) +     \
+         offsetof(struct amqp_##method_, name_), \
+     #name_},
 #define AMQP_END(method_)     \
     {AMQP_TYPE_END, 0, NULL}, \
     }                         \

@@ -18,7 +18,9 @@ struct unacked {
 typedef void (*unacked_cb)(void *arg, void *holder, uint64_t first,
                            uint64_t last);
 
+/* Nothing is unsettled; allocates nothing. */
 void unacked_init(struct unacked *u);
+/* Release the memory. */
 void unacked_deinit(struct unacked *u);
 /* TAG, larger than all before it, is delivery ID of HOLDER (borrowed until it
  * is settled; not NULL). */

@@ -8,9 +8,9 @@
 
 #include <quorate/error.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "auth/loopback.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -178,16 +178,6 @@ client_on_close(void *arg, int reason, const char *text)
     mem_free(client);
 }
 
-/* Whether the connection came to a loopback address, as RabbitMQ decides it. */
-static bool
-client_is_loopback(const struct stream *stream)
-{
-    const char *host = stream_own_host(stream);
-
-    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
-           strncmp(host, "::ffff:127.", 11) == 0;
-}
-
 static void
 client_connect(struct client *client)
 {
@@ -208,7 +198,8 @@ client_connect(struct client *client)
         .host = stream_peer_host(stream),
         .port = stream_peer_port(stream),
         .own_port = stream_own_port(stream),
-        .is_loopback = client_is_loopback(stream),
+        /* As RabbitMQ decides it: by the address that was connected to. */
+        .is_loopback = loopback_is_address(stream_own_host(stream)),
         .wall_ms = l->env->ops->wall_ms(l->env),
     };
 

@@ -221,6 +221,22 @@ Test(channel_publish, a_message_has_a_maximum_size)
     client_expect_nothing(&c);
 }
 
+Test(channel_publish, the_maximum_size_is_configured)
+{
+    struct amqp_method m = publish("q");
+
+    c.config.message_size_max = 10;
+    client_put_publish(&c, 1, "", "q", "0123456789", 10, 10);
+    client_pump(&c);
+    expect_in_queue("0123456789", 10);
+    client_put_method(&c, 1, &m);
+    client_put_header(&c, 1, 11);
+    client_pump(&c);
+    client_expect_error(&c, 1, 406,
+                        "PRECONDITION_FAILED - message size 11 is larger "
+                        "than configured max size 10");
+}
+
 Test(channel_publish, to_no_exchange_is_not_found)
 {
     client_put_publish(&c, 1, "none", "q", "x", 1, 1);

@@ -1,88 +1,10 @@
-/* See fake_broker.h. Simple rather than quick: lists everywhere. */
-#include "fake_broker.h"
-
+/* See fake_broker.h. Simple rather than quick: lists everywhere. Publishing is
+ * in fake_publish.c. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
-
-struct message {
-    struct list link;
-    char exchange[256];
-    char key[256];
-    struct slice properties;
-    struct slice body;
-    uint32_t deliveries;
-    uint64_t id; /* while it is unsettled */
-};
-
-struct queue {
-    struct list link;
-    char name[256];
-    struct list ready;
-};
-
-struct binding {
-    struct list link;
-    char source[256];
-    char destination[256];
-};
-
-struct exchange {
-    struct list link;
-    char name[256];
-};
-
-struct consumer {
-    struct list link;
-    struct broker *b;
-    struct broker_consumer *outer;
-    struct queue *queue;
-    struct list unsettled;
-    uint64_t next_id;
-    uint32_t prefetch;
-    uint32_t held;
-    bool is_active;
-    bool is_get;
-};
-
-struct publisher {
-    struct list link;
-    struct broker *b;
-    struct broker_publisher *outer;
-};
-
-struct confirm {
-    struct list link;
-    struct publisher *publisher;
-    uint64_t tag;
-    bool is_ok;
-};
-
-struct call {
-    struct list link;
-    struct broker *b;
-    struct broker_call *outer;
-    struct broker_reply reply;
-    char name[256];
-    struct consumer *activate;
-    struct consumer *get;
-};
-
-struct broker {
-    struct list queues;
-    struct list exchanges;
-    struct list bindings;
-    struct list consumers;
-    struct list publishers;
-    struct list confirms;
-    struct list calls;
-    struct list connections;
-    struct fake_stats stats;
-    struct fake_control control;
-    uint64_t connection_id;
-    uint64_t generated;
-};
+#include "fake_broker_priv.h"
 
 struct broker *
 fake_broker_new(void)
@@ -101,7 +23,7 @@ fake_broker_new(void)
 }
 
 static void
-message_free(struct message *m)
+fake_message_free(struct message *m)
 {
     list_remove(&m->link);
     slice_unref(&m->properties);
@@ -110,15 +32,15 @@ message_free(struct message *m)
 }
 
 static void
-messages_free(struct list *list)
+fake_messages_free(struct list *list)
 {
     while (!list_is_empty(list)) {
-        message_free(list_entry(list->next, struct message, link));
+        fake_message_free(list_entry(list->next, struct message, link));
     }
 }
 
 static void
-entries_free(struct list *list)
+fake_entries_free(struct list *list)
 {
     struct list *entry = NULL;
 
@@ -135,18 +57,18 @@ fake_broker_free(struct broker **broker)
     struct list *it = NULL;
 
     list_foreach (it, &b->queues) {
-        messages_free(&list_entry(it, struct queue, link)->ready);
+        fake_messages_free(&list_entry(it, struct queue, link)->ready);
     }
     list_foreach (it, &b->consumers) {
-        messages_free(&list_entry(it, struct consumer, link)->unsettled);
+        fake_messages_free(&list_entry(it, struct consumer, link)->unsettled);
     }
-    entries_free(&b->queues);
-    entries_free(&b->exchanges);
-    entries_free(&b->bindings);
-    entries_free(&b->consumers);
-    entries_free(&b->publishers);
-    entries_free(&b->confirms);
-    entries_free(&b->calls);
+    fake_entries_free(&b->queues);
+    fake_entries_free(&b->exchanges);
+    fake_entries_free(&b->bindings);
+    fake_entries_free(&b->consumers);
+    fake_entries_free(&b->publishers);
+    fake_entries_free(&b->confirms);
+    fake_entries_free(&b->calls);
     mem_free(b);
     *broker = NULL;
 }
@@ -163,28 +85,28 @@ fake_broker_control(struct broker *b)
     return &b->control;
 }
 
-static void
-keep(char *out, struct meta_text text)
+void
+fake_keep(char *out, struct meta_text text)
 {
     memcpy(out, text.data, text.size);
     out[text.size] = '\0';
 }
 
-static bool
-is_text(const char *s, struct meta_text text)
+bool
+fake_is_text(const char *s, struct meta_text text)
 {
     return strlen(s) == text.size && memcmp(s, text.data, text.size) == 0;
 }
 
-static struct queue *
-queue_find(struct broker *b, struct meta_text name)
+struct queue *
+fake_queue_find(struct broker *b, struct meta_text name)
 {
     struct list *it = NULL;
 
     list_foreach (it, &b->queues) {
         struct queue *q = list_entry(it, struct queue, link);
 
-        if (is_text(q->name, name)) {
+        if (fake_is_text(q->name, name)) {
             return q;
         }
     }
@@ -192,27 +114,27 @@ queue_find(struct broker *b, struct meta_text name)
 }
 
 static struct queue *
-queue_make(struct broker *b, struct meta_text name)
+fake_queue_make(struct broker *b, struct meta_text name)
 {
-    struct queue *q = queue_find(b, name);
+    struct queue *q = fake_queue_find(b, name);
 
     if (q == NULL) {
         q = mem_zalloc(1, sizeof(*q));
-        keep(q->name, name);
+        fake_keep(q->name, name);
         list_init(&q->ready);
         list_push_back(&b->queues, &q->link);
     }
     return q;
 }
 
-static struct meta_text
-text_of(const char *s)
+struct meta_text
+fake_text_of(const char *s)
 {
     return (struct meta_text){s, strlen(s)};
 }
 
 static size_t
-list_size(const struct list *list)
+fake_list_size(const struct list *list)
 {
     const struct list *it = NULL;
     size_t count = 0;
@@ -226,21 +148,21 @@ list_size(const struct list *list)
 size_t
 fake_broker_ready(struct broker *b, const char *queue)
 {
-    struct queue *q = queue_find(b, text_of(queue));
+    struct queue *q = fake_queue_find(b, fake_text_of(queue));
 
-    return q != NULL ? list_size(&q->ready) : 0;
+    return q != NULL ? fake_list_size(&q->ready) : 0;
 }
 
 const struct slice *
 fake_broker_first_body(struct broker *b, const char *queue)
 {
-    struct queue *q = queue_find(b, text_of(queue));
+    struct queue *q = fake_queue_find(b, fake_text_of(queue));
 
     return &list_entry(q->ready.next, struct message, link)->body;
 }
 
 static struct call *
-call_new(struct broker *b, struct broker_call *outer)
+fake_call_new(struct broker *b, struct broker_call *outer)
 {
     struct call *call = mem_zalloc(1, sizeof(*call));
 
@@ -281,14 +203,14 @@ fault_no_queue(struct call *call, struct meta_text name)
 {
     char text[256];
 
-    keep(text, name);
+    fake_keep(text, name);
     fault(call, BROKER_NOT_FOUND, "no queue '%s' in vhost '/'", text);
 }
 
 static struct queue *
-queue_need(struct broker *b, struct call *call, struct meta_text name)
+fake_queue_need(struct broker *b, struct call *call, struct meta_text name)
 {
-    struct queue *q = queue_find(b, name);
+    struct queue *q = fake_queue_find(b, name);
 
     if (q == NULL) {
         fault_no_queue(call, name);
@@ -301,11 +223,11 @@ broker_authenticate(struct broker *b, const char *user, size_t user_size,
                     const char *password, size_t password_size,
                     bool is_loopback, struct broker_call *outer)
 {
-    struct call *call = call_new(b, outer);
+    struct call *call = fake_call_new(b, outer);
 
     b->stats.last_is_loopback = is_loopback;
-    if (!is_text("guest", (struct meta_text){user, user_size}) ||
-        !is_text("guest", (struct meta_text){password, password_size})) {
+    if (!fake_is_text("guest", (struct meta_text){user, user_size}) ||
+        !fake_is_text("guest", (struct meta_text){password, password_size})) {
         fault(call, BROKER_ACCESS_REFUSED, "invalid credentials", "");
     }
 }
@@ -333,15 +255,15 @@ broker_connection_closed(struct broker *b, struct broker_connection *c)
     b->stats.connections--;
 }
 
-static struct exchange *
-exchange_find(struct broker *b, struct meta_text name)
+struct exchange *
+fake_exchange_find(struct broker *b, struct meta_text name)
 {
     struct list *it = NULL;
 
     list_foreach (it, &b->exchanges) {
         struct exchange *e = list_entry(it, struct exchange, link);
 
-        if (is_text(e->name, name)) {
+        if (fake_is_text(e->name, name)) {
             return e;
         }
     }
@@ -353,21 +275,21 @@ broker_exchange_declare(struct broker *b, struct broker_connection *c,
                         const struct broker_exchange_spec *spec,
                         struct broker_call *outer)
 {
-    struct call *call = call_new(b, outer);
-    struct exchange *e = exchange_find(b, spec->name);
+    struct call *call = fake_call_new(b, outer);
+    struct exchange *e = fake_exchange_find(b, spec->name);
     char name[256];
 
     (void)c;
-    keep(name, spec->name);
-    keep(b->stats.last_exchange_type, spec->type);
+    fake_keep(name, spec->name);
+    fake_keep(b->stats.last_exchange_type, spec->type);
     b->stats.last_arguments_size = spec->arguments.size;
     if (spec->is_passive && e == NULL) {
         fault(call, BROKER_NOT_FOUND, "no exchange '%s' in vhost '/'", name);
-    } else if (is_text("odd", spec->type)) {
+    } else if (fake_is_text("odd", spec->type)) {
         fault(call, BROKER_INVALID, "unknown exchange type '%s'", "odd");
     } else if (e == NULL) {
         e = mem_zalloc(1, sizeof(*e));
-        keep(e->name, spec->name);
+        fake_keep(e->name, spec->name);
         list_push_back(&b->exchanges, &e->link);
     }
 }
@@ -377,8 +299,8 @@ broker_exchange_delete(struct broker *b, struct broker_connection *c,
                        struct meta_text name, bool if_unused,
                        struct broker_call *outer)
 {
-    struct call *call = call_new(b, outer);
-    struct exchange *e = exchange_find(b, name);
+    struct call *call = fake_call_new(b, outer);
+    struct exchange *e = fake_exchange_find(b, name);
 
     (void)c;
     (void)call;
@@ -395,7 +317,7 @@ queue_count_consumers(struct broker *b, const struct queue *q,
 {
     struct list *it = NULL;
 
-    reply->messages = list_size(&q->ready);
+    reply->messages = fake_list_size(&q->ready);
     list_foreach (it, &b->consumers) {
         const struct consumer *c = list_entry(it, struct consumer, link);
 
@@ -408,23 +330,23 @@ broker_queue_declare(struct broker *b, struct broker_connection *c,
                      const struct broker_queue_spec *spec,
                      struct broker_call *outer)
 {
-    struct call *call = call_new(b, outer);
+    struct call *call = fake_call_new(b, outer);
     struct queue *q = NULL;
 
     (void)c;
-    keep(call->name, spec->name);
+    fake_keep(call->name, spec->name);
     b->stats.last_arguments_size = spec->arguments.size;
     b->stats.last_is_exclusive = spec->is_exclusive;
     if (spec->name.size == 0) {
         (void)snprintf(call->name, sizeof(call->name), "amq.gen-%llu",
                        (unsigned long long)++b->generated);
     }
-    if (spec->is_passive && queue_find(b, spec->name) == NULL) {
+    if (spec->is_passive && fake_queue_find(b, spec->name) == NULL) {
         fault_no_queue(call, spec->name);
         return;
     }
-    q = queue_make(b, text_of(call->name));
-    call->reply.queue = text_of(call->name);
+    q = fake_queue_make(b, fake_text_of(call->name));
+    call->reply.queue = fake_text_of(call->name);
     queue_count_consumers(b, q, &call->reply);
 }
 
@@ -441,7 +363,7 @@ queue_delete(struct broker *b, struct queue *q)
             struct broker_consumer *outer = c->outer;
 
             list_remove(&c->link);
-            messages_free(&c->unsettled);
+            fake_messages_free(&c->unsettled);
             outer->impl = NULL;
             b->stats.consumers--;
             mem_free(c);
@@ -449,14 +371,14 @@ queue_delete(struct broker *b, struct queue *q)
         }
     }
     list_remove(&q->link);
-    messages_free(&q->ready);
+    fake_messages_free(&q->ready);
     mem_free(q);
 }
 
 void
 fake_broker_drop(struct broker *b, const char *queue)
 {
-    struct queue *q = queue_find(b, text_of(queue));
+    struct queue *q = fake_queue_find(b, fake_text_of(queue));
 
     if (q != NULL) {
         queue_delete(b, q);
@@ -468,14 +390,14 @@ broker_queue_delete(struct broker *b, struct broker_connection *c,
                     struct meta_text name, bool if_unused, bool if_empty,
                     struct broker_call *outer)
 {
-    struct call *call = call_new(b, outer);
-    struct queue *q = queue_find(b, name);
+    struct call *call = fake_call_new(b, outer);
+    struct queue *q = fake_queue_find(b, name);
 
     (void)c;
     b->stats.last_if_unused = if_unused;
     b->stats.last_if_empty = if_empty;
     if (q != NULL) {
-        call->reply.messages = list_size(&q->ready);
+        call->reply.messages = fake_list_size(&q->ready);
         queue_delete(b, q);
     }
 }
@@ -484,13 +406,13 @@ void
 broker_queue_purge(struct broker *b, struct broker_connection *c,
                    struct meta_text name, struct broker_call *outer)
 {
-    struct call *call = call_new(b, outer);
-    struct queue *q = queue_need(b, call, name);
+    struct call *call = fake_call_new(b, outer);
+    struct queue *q = fake_queue_need(b, call, name);
 
     (void)c;
     if (q != NULL) {
-        call->reply.messages = list_size(&q->ready);
-        messages_free(&q->ready);
+        call->reply.messages = fake_list_size(&q->ready);
+        fake_messages_free(&q->ready);
     }
 }
 
@@ -498,8 +420,8 @@ static void
 binding_keep(struct broker *b, const struct broker_binding_spec *spec)
 {
     b->stats.last_binding = *spec;
-    keep(b->stats.last_key, spec->key);
-    keep(b->stats.last_destination, spec->destination);
+    fake_keep(b->stats.last_key, spec->key);
+    fake_keep(b->stats.last_destination, spec->destination);
     b->stats.last_arguments_size = spec->arguments.size;
 }
 
@@ -507,17 +429,18 @@ void
 broker_bind(struct broker *b, struct broker_connection *c,
             const struct broker_binding_spec *spec, struct broker_call *outer)
 {
-    struct call *call = call_new(b, outer);
+    struct call *call = fake_call_new(b, outer);
     struct binding *binding = NULL;
 
     (void)c;
     binding_keep(b, spec);
-    if (!spec->to_exchange && queue_need(b, call, spec->destination) == NULL) {
+    if (!spec->to_exchange &&
+        fake_queue_need(b, call, spec->destination) == NULL) {
         return;
     }
     binding = mem_zalloc(1, sizeof(*binding));
-    keep(binding->source, spec->source);
-    keep(binding->destination, spec->destination);
+    fake_keep(binding->source, spec->source);
+    fake_keep(binding->destination, spec->destination);
     list_push_back(&b->bindings, &binding->link);
 }
 
@@ -526,134 +449,9 @@ broker_unbind(struct broker *b, struct broker_connection *c,
               const struct broker_binding_spec *spec, struct broker_call *outer)
 {
     (void)c;
-    (void)call_new(b, outer);
+    (void)fake_call_new(b, outer);
     binding_keep(b, spec);
-    entries_free(&b->bindings);
-}
-
-void
-broker_publisher_open(struct broker *b, struct broker_publisher *outer)
-{
-    struct publisher *p = mem_zalloc(1, sizeof(*p));
-
-    p->b = b;
-    p->outer = outer;
-    outer->impl = p;
-    list_push_back(&b->publishers, &p->link);
-    b->stats.publishers++;
-}
-
-void
-broker_publisher_close(struct broker_publisher *outer)
-{
-    struct publisher *p = outer->impl;
-    struct list *it = NULL;
-    struct list *next = NULL;
-
-    list_foreach_safe (it, next, &p->b->confirms) {
-        struct confirm *c = list_entry(it, struct confirm, link);
-
-        if (c->publisher == p) {
-            list_remove(it);
-            mem_free(c);
-        }
-    }
-    p->b->stats.publishers--;
-    list_remove(&p->link);
-    mem_free(p);
-    outer->impl = NULL;
-}
-
-void
-fake_broker_congest(struct broker *b, bool is_congested)
-{
-    struct list *it = NULL;
-
-    list_foreach (it, &b->publishers) {
-        struct publisher *p = list_entry(it, struct publisher, link);
-
-        p->outer->on_congestion(p->outer, is_congested);
-    }
-}
-
-static void
-queue_put(struct queue *q, const struct broker_message *from)
-{
-    struct message *m = mem_zalloc(1, sizeof(*m));
-    struct block *block = block_new(from->body_size);
-    size_t size = 0;
-
-    keep(m->exchange, from->exchange);
-    keep(m->key, from->key);
-    m->properties = slice_ref(&from->properties);
-    for (size_t i = 0; i < from->body_count; i++) {
-        memcpy(block->data + size, from->body[i].data, from->body[i].size);
-        size += from->body[i].size;
-    }
-    ASSERT(size == from->body_size);
-    m->body = slice_of_block(block);
-    list_push_back(&q->ready, &m->link);
-}
-
-static size_t
-publish_route(struct broker *b, const struct broker_message *message)
-{
-    struct queue *q = NULL;
-    struct list *it = NULL;
-    size_t routed = 0;
-
-    if (message->exchange.size == 0) {
-        q = queue_find(b, message->key);
-        if (q != NULL) {
-            queue_put(q, message);
-        }
-        return q != NULL ? 1 : 0;
-    }
-    list_foreach (it, &b->bindings) {
-        struct binding *binding = list_entry(it, struct binding, link);
-
-        q = queue_find(b, text_of(binding->destination));
-        if (is_text(binding->source, message->exchange) && q != NULL) {
-            queue_put(q, message);
-            routed++;
-        }
-    }
-    return routed;
-}
-
-void
-broker_publish(struct broker_publisher *outer,
-               const struct broker_message *message, uint64_t tag,
-               size_t *routed, struct broker_fault *f)
-{
-    struct publisher *p = outer->impl;
-    struct broker *b = p->b;
-    struct confirm *confirm = NULL;
-
-    if (message->exchange.size > 0 &&
-        exchange_find(b, message->exchange) == NULL) {
-        f->kind = BROKER_NOT_FOUND;
-        (void)snprintf(f->text, sizeof(f->text),
-                       "no exchange '%.*s' in vhost '/'",
-                       (int)message->exchange.size, message->exchange.data);
-        return;
-    }
-    f->kind = BROKER_OK;
-    b->stats.published++;
-    b->stats.last_body_pieces = message->body_count;
-    *routed = publish_route(b, message);
-    if (tag != 0) {
-        b->stats.confirms_wanted++;
-        confirm = mem_zalloc(1, sizeof(*confirm));
-        confirm->publisher = p;
-        confirm->tag = tag;
-        confirm->is_ok = !b->control.refuse_publishes;
-        if (b->control.confirm_backwards) {
-            list_push_front(&b->confirms, &confirm->link);
-        } else {
-            list_push_back(&b->confirms, &confirm->link);
-        }
-    }
+    fake_entries_free(&b->bindings);
 }
 
 static struct consumer *
@@ -677,8 +475,8 @@ broker_consume(struct broker *b, struct broker_connection *connection,
                const struct broker_consume_spec *spec,
                struct broker_consumer *outer, struct broker_call *call_outer)
 {
-    struct call *call = call_new(b, call_outer);
-    struct queue *q = queue_need(b, call, spec->queue);
+    struct call *call = fake_call_new(b, call_outer);
+    struct queue *q = fake_queue_need(b, call, spec->queue);
     struct consumer *c = NULL;
 
     (void)connection;
@@ -698,7 +496,7 @@ broker_consumer_cancel(struct broker_consumer *outer,
 {
     struct consumer *c = outer->impl;
 
-    (void)call_new(c->b, call_outer);
+    (void)fake_call_new(c->b, call_outer);
     c->is_active = false;
 }
 
@@ -760,7 +558,7 @@ broker_settle(struct broker_consumer *outer, uint64_t first, uint64_t last,
         } else {
             *(outcome == BROKER_ACK ? &c->b->stats.acked
                                     : &c->b->stats.discarded) += 1;
-            message_free(m);
+            fake_message_free(m);
         }
     }
 }
@@ -770,8 +568,8 @@ broker_get(struct broker *b, struct broker_connection *connection,
            struct meta_text queue, struct broker_consumer *outer,
            struct broker_call *call_outer)
 {
-    struct call *call = call_new(b, call_outer);
-    struct queue *q = queue_need(b, call, queue);
+    struct call *call = fake_call_new(b, call_outer);
+    struct queue *q = fake_queue_need(b, call, queue);
 
     (void)connection;
     if (q == NULL) {
@@ -794,8 +592,8 @@ consumer_take(struct consumer *c, struct message *m)
         .id = m->id,
         .is_redelivered = m->deliveries > 0,
         .delivery_count = m->deliveries,
-        .exchange = text_of(m->exchange),
-        .key = text_of(m->key),
+        .exchange = fake_text_of(m->exchange),
+        .key = fake_text_of(m->key),
         .properties = m->properties,
         .body = m->body,
     };
@@ -819,7 +617,7 @@ run_call(struct broker *b, struct call *call)
         delivery = consumer_take(
             call->get, list_entry(q->ready.next, struct message, link));
         call->reply.delivery = &delivery;
-        call->reply.messages = list_size(&q->ready);
+        call->reply.messages = fake_list_size(&q->ready);
     }
     outer->done(outer, &call->reply);
     mem_free(call);
@@ -881,11 +679,11 @@ void
 fake_broker_fill(struct broker *b, const char *queue, size_t count, size_t size)
 {
     static const uint8_t no_properties[2];
-    struct queue *q = queue_make(b, text_of(queue));
+    struct queue *q = fake_queue_make(b, fake_text_of(queue));
     struct slice body = slice_of_block(block_new(size));
     struct broker_message m = {
-        .exchange = text_of(""),
-        .key = text_of(queue),
+        .exchange = fake_text_of(""),
+        .key = fake_text_of(queue),
         .properties = slice_borrow(no_properties, sizeof(no_properties)),
         .body = &body,
         .body_count = 1,
@@ -896,7 +694,7 @@ fake_broker_fill(struct broker *b, const char *queue, size_t count, size_t size)
         body.block->data[i] = (uint8_t)i;
     }
     for (size_t i = 0; i < count; i++) {
-        queue_put(q, &m);
+        fake_queue_put(q, &m);
     }
     slice_unref(&body);
 }
