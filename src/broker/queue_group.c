@@ -45,7 +45,7 @@ queue_group_flush(struct queue_group *g)
 {
     struct env *env = g->broker->env;
     uint64_t session;
-    struct outbox *o;
+    struct queue_outbox *o;
     size_t pos;
 
     OBJ_CHECK(g, GROUP_MAGIC);
@@ -56,14 +56,14 @@ queue_group_flush(struct queue_group *g)
         if (o->effects.count == 0 || o->is_fetching) {
             continue;
         }
-        if (!outbox_is_reachable(g->broker, node)) {
+        if (!queue_outbox_is_reachable(g->broker, node)) {
             ring_clear(&o->effects);
         } else if (node != env->node &&
                    env->ops->backlog(env, node, FRAME_CALL) >
                        OUTBOX_BACKLOG_MAX) {
             timers_start(&env->timers, &g->retry,
                          env->ops->now_ms(env) + OUTBOX_RETRY_MS);
-        } else if (!outbox_flush(o)) {
+        } else if (!queue_outbox_flush(o)) {
             ring_clear(&o->effects);
         }
         if (o->effects.count == 0 && !o->is_fetching && o->body_index != 0) {
@@ -78,7 +78,7 @@ queue_group_flush(struct queue_group *g)
 static void
 perform(struct queue_group *g, const struct queue_effects *effects)
 {
-    struct outbox *o = NULL;
+    struct queue_outbox *o = NULL;
 
     for (size_t i = 0; i < effects->count; i++) {
         const struct queue_effect *e = &effects->items[i];
@@ -88,7 +88,7 @@ perform(struct queue_group *g, const struct queue_effects *effects)
             continue;
         }
         if (o == NULL || o->session != e->session) {
-            o = outbox_get(g, e->session);
+            o = queue_outbox_get(g, e->session);
         }
         *(struct queue_effect *)ring_push_back(&o->effects) = *e;
     }
@@ -169,8 +169,8 @@ announce_to(void *arg, uint64_t session)
 {
     struct queue_group *g = arg;
 
-    if (outbox_is_reachable(g->broker, session_node(session))) {
-        send_leader(g, outbox_address(session));
+    if (queue_outbox_is_reachable(g->broker, session_node(session))) {
+        send_leader(g, queue_outbox_address(session));
     }
 }
 
@@ -249,7 +249,7 @@ machine_standing(void *arg, const struct qr_standing *standing)
     OBJ_CHECK(g, GROUP_MAGIC);
     g->standing = *standing;
     if (was_leader || standing->is_leader) {
-        outboxes_drop(g);
+        queue_outboxes_drop(g);
         queue_machine_foreach_session(g->machine, announce_to, g);
     }
     if (standing->is_leader && !was_leader) {
@@ -271,7 +271,7 @@ static void
 group_free(struct queue_group *g)
 {
     OBJ_CHECK(g, GROUP_MAGIC);
-    outboxes_drop(g);
+    queue_outboxes_drop(g);
     map_deinit(&g->outboxes);
     timers_stop(&g->broker->env->timers, &g->retry);
     list_remove(&g->dirty);
@@ -452,7 +452,7 @@ static void
 on_resume(struct queue_group *g, struct address from, struct frame *f)
 {
     struct slice content;
-    struct outbox *o;
+    struct queue_outbox *o;
     struct cursor c;
     uint64_t session;
 
@@ -475,7 +475,7 @@ on_resume(struct queue_group *g, struct address from, struct frame *f)
     }
     o = map_remove(&g->outboxes, session);
     if (o != NULL) {
-        outbox_free(o);
+        queue_outbox_free(o);
     }
     send_resumed(g, from, session);
     queue_effects_clear(&g->effects);

@@ -16,7 +16,7 @@ enum {
 };
 
 /* What waits for one client. */
-struct outbox {
+struct queue_outbox {
     struct queue_group *group;
     uint64_t session;
     struct ring effects; /* struct queue_effect */
@@ -44,15 +44,15 @@ struct queue_group {
 void queue_group_dirty(struct queue_group *g);
 
 /* The outbox of SESSION, made when there is none. */
-struct outbox *outbox_get(struct queue_group *g, uint64_t session);
+struct queue_outbox *queue_outbox_get(struct queue_group *g, uint64_t session);
 /* Forget what O holds and O itself (not its place in the map). */
-void outbox_free(struct outbox *o);
-void outboxes_drop(struct queue_group *g);
+void queue_outbox_free(struct queue_outbox *o);
+void queue_outboxes_drop(struct queue_group *g);
 /* Move what can be sent of O into frames. False when the client must be left
  * to resume. */
-bool outbox_flush(struct outbox *o);
-struct address outbox_address(uint64_t session);
+bool queue_outbox_flush(struct queue_outbox *o);
+struct address queue_outbox_address(uint64_t session);
 /* Whether frames to NODE can leave. */
-bool outbox_is_reachable(const struct broker *b, qr_node_id node);
+bool queue_outbox_is_reachable(const struct broker *b, qr_node_id node);
 
 #endif

@@ -16,7 +16,7 @@ enum {
 };
 
 void
-outbox_free(struct outbox *o)
+queue_outbox_free(struct queue_outbox *o)
 {
     o->group = NULL;
     ring_deinit(&o->effects);
@@ -40,7 +40,7 @@ queue_group_dirty(struct queue_group *g)
 static void
 outbox_fetched(struct qr_fetch *fetch)
 {
-    struct outbox *o = fetch->arg;
+    struct queue_outbox *o = fetch->arg;
 
     o->is_fetching = false;
     if (o->is_dropped) {
@@ -61,10 +61,10 @@ outbox_fetched(struct qr_fetch *fetch)
     queue_group_dirty(o->group);
 }
 
-struct outbox *
-outbox_get(struct queue_group *g, uint64_t session)
+struct queue_outbox *
+queue_outbox_get(struct queue_group *g, uint64_t session)
 {
-    struct outbox *o = map_get(&g->outboxes, session);
+    struct queue_outbox *o = map_get(&g->outboxes, session);
 
     if (o == NULL) {
         o = mem_zalloc(1, sizeof(*o));
@@ -80,21 +80,21 @@ outbox_get(struct queue_group *g, uint64_t session)
 }
 
 void
-outboxes_drop(struct queue_group *g)
+queue_outboxes_drop(struct queue_group *g)
 {
     uint64_t session;
-    struct outbox *o;
+    struct queue_outbox *o;
     size_t pos;
 
     map_foreach (&g->outboxes, pos, session, o) {
-        outbox_free(o);
+        queue_outbox_free(o);
     }
     map_deinit(&g->outboxes);
     map_init(&g->outboxes);
 }
 
 struct address
-outbox_address(uint64_t session)
+queue_outbox_address(uint64_t session)
 {
     struct address to = {.node = session_node(session),
                          .shard = session_shard(session)};
@@ -103,7 +103,7 @@ outbox_address(uint64_t session)
 }
 
 bool
-outbox_is_reachable(const struct broker *b, qr_node_id node)
+queue_outbox_is_reachable(const struct broker *b, qr_node_id node)
 {
     return node == b->env->node || b->env->ops->is_linked(b->env, node);
 }
@@ -111,7 +111,7 @@ outbox_is_reachable(const struct broker *b, qr_node_id node)
 /* Have the entry INDEX in o->body. False: it is being fetched, or cannot be
  * read. */
 static bool
-outbox_load(struct outbox *o, qr_index index)
+outbox_load(struct queue_outbox *o, qr_index index)
 {
     if (o->body_index == index) {
         return true;
@@ -131,7 +131,7 @@ outbox_load(struct outbox *o, qr_index index)
 
 /* EVENTS begins with room for its own size. */
 static bool
-outbox_send(struct outbox *o, struct buf *events, struct frame **f)
+outbox_send(struct queue_outbox *o, struct buf *events, struct frame **f)
 {
     struct broker *b = o->group->broker;
 
@@ -140,7 +140,7 @@ outbox_send(struct outbox *o, struct buf *events, struct frame **f)
     (*f)->group = o->group->id;
     (*f)->arg = o->session;
     buf_clear(events);
-    return b->env->ops->post(b->env, outbox_address(o->session), f);
+    return b->env->ops->post(b->env, queue_outbox_address(o->session), f);
 }
 
 static struct frame *
@@ -155,7 +155,7 @@ events_frame(void)
 /* Move what can be sent of O into frames. False when the client must be left
  * to resume. */
 bool
-outbox_flush(struct outbox *o)
+queue_outbox_flush(struct queue_outbox *o)
 {
     struct buf events;
     struct frame *f = NULL;
