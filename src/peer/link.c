@@ -444,7 +444,8 @@ link_watch(struct link *l, uint64_t now)
     uint64_t silence = now - l->heard_ms;
     char who[HELLO_TEXT_SIZE];
 
-    if (l->peers->paused || now - l->tick_ms > limits->heartbeat_ms * 2) {
+    if (l->peers->paused ||
+        now - l->tick_ms > (uint64_t)limits->heartbeat_ms * 2) {
         l->heard_ms = now; /* it is we who did not listen */
     } else if (silence >= limits->dead_ms) {
         link_describe(l, who, sizeof(who));

@@ -69,7 +69,7 @@ send_all(void *arg)
     ring_init(&mails, sizeof(struct mail));
     for (uint64_t i = 1; i <= MAILS; i++) {
         add(&mails, s->id, i);
-        if (i % (s->id * 7) == 0 || i == MAILS) {
+        if (i % ((uint64_t)s->id * 7) == 0 || i == MAILS) {
             mailbox_push_mt(&s->w->box, &mails, SIZE_MAX);
             cr_assert_eq(mails.count, 0);
         }

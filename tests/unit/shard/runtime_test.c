@@ -263,7 +263,7 @@ node_stop(struct node *n)
 
 Test(runtime, starts_and_stops_without_a_frame)
 {
-    for (uint16_t shards = 1; shards <= SHARDS_TEST_MAX; shards++) {
+    for (uint16_t shards = 1; shards <= (uint16_t)SHARDS_TEST_MAX; shards++) {
         struct node n;
 
         node_start(&n, 1, shards);
