@@ -84,6 +84,7 @@ is_silent(const struct ctl_options *o)
 static void
 show_banner(const struct ctl_options *o)
 {
+    const struct command_row *row = command_row(o->command);
     struct buf banner;
 
     if (is_silent(o) || o->values[OPTION_QUIET] != NULL ||
@@ -91,7 +92,9 @@ show_banner(const struct ctl_options *o)
         return;
     }
     buf_init(&banner);
-    if (strncmp(command_row(o->command)->name, "list_", 5) == 0) {
+    /* These look at queues or clients, and say how long that may take. */
+    if (strncmp(row->name, "list_", 5) == 0 &&
+        (row->section == SECTION_QUEUES || row->section == SECTION_CLIENTS)) {
         buf_putf(&banner, "Timeout: %.1f seconds ...\n",
                  (double)o->timeout_ms / 1000.0);
     }

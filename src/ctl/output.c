@@ -310,6 +310,35 @@ put_json_rows(struct buf *out, const json_t *table)
     buf_put_text(out, "\n]");
 }
 
+/* Whether TABLE is one of names and values, whose rows are members of one
+ * object. */
+static bool
+is_pairs(const json_t *table)
+{
+    const json_t *columns = json_object_get(table, "columns");
+    const char *second = json_string_value(json_array_get(columns, 1));
+
+    return json_array_size(columns) == 2 && second != NULL &&
+           strcmp(second, "value") == 0;
+}
+
+static void
+put_json_pairs(struct buf *out, const json_t *table)
+{
+    const json_t *rows = json_object_get(table, "rows");
+
+    buf_put_text(out, "{");
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+
+        buf_put_text(out, i > 0 ? ",\n" : "\n");
+        put_dump(out, json_array_get(row, 0));
+        buf_put_text(out, ":");
+        put_dump(out, json_array_get(row, 1));
+    }
+    buf_put_text(out, "\n}");
+}
+
 static void
 put_json_tables(struct buf *out, const json_t *tables)
 {
@@ -320,7 +349,11 @@ put_json_tables(struct buf *out, const json_t *tables)
         buf_put_text(out, i > 0 ? ",\n" : "");
         put_dump(out, json_object_get(table, "name"));
         buf_put_text(out, ":");
-        put_json_rows(out, table);
+        if (is_pairs(table)) {
+            put_json_pairs(out, table);
+        } else {
+            put_json_rows(out, table);
+        }
     }
     buf_put_text(out, "}\n");
 }

@@ -30,7 +30,8 @@ enum {
     READY_TICK_MS = 10,
     DRAIN_TICK_MS = 20,
     CLOSE_TICK_MS = 1,
-    PATH_SIZE = 4200
+    PATH_SIZE = 4200,
+    NAME_SIZE = 320
 };
 
 /* ---- store and host ---- */
@@ -154,7 +155,10 @@ ctl_status(void *arg, mgmt_row_cb row, void *row_arg)
     const struct config_list *list = &s->shared->config->tcp_listeners;
 
     for (size_t i = 0; i < list->count; i++) {
-        row(row_arg, "listener", list->values[i]);
+        char name[NAME_SIZE];
+
+        (void)snprintf(name, sizeof(name), "listeners.tcp.%s", list->names[i]);
+        row(row_arg, name, list->values[i]);
     }
     row(row_arg, "data_dir", s->shared->config->data_dir);
     environment_process(row, row_arg);

@@ -79,17 +79,26 @@ job_fail(struct job *job, enum exit_code code, const char *fmt, ...)
     job_finish(job, code);
 }
 
+/* Whether the command names a user, in argument 0, that does not exist. */
+static bool
+is_user_missing(const struct job *job)
+{
+    enum command_section section = command_row(job->request.command)->section;
+    struct meta_text user = job_arg_text(job, 0);
+
+    return (section == SECTION_USERS || section == SECTION_ACCESS) &&
+           meta_user(broker_meta(job->mgmt->broker), user.data, user.size) ==
+               NULL;
+}
+
 static enum exit_code
 fault_code(const struct job *job, enum broker_fault_kind kind)
 {
-    const struct command_row *row = command_row(job->request.command);
-
     switch (kind) {
     case BROKER_OK:
         return EXIT_CODE_OK;
     case BROKER_NOT_FOUND:
-        return row->section == SECTION_USERS ? EXIT_CODE_NO_USER
-                                             : EXIT_CODE_DATA;
+        return is_user_missing(job) ? EXIT_CODE_NO_USER : EXIT_CODE_DATA;
     case BROKER_ACCESS_REFUSED:
     case BROKER_INVALID:
     case BROKER_PRECONDITION:

@@ -1,8 +1,8 @@
 /* list_queues. Names and declarations come from this shard's copy of the
  * metadata; what only a replica knows is asked of all shards of all nodes when
  * a column needs it. A queue's counts are its leader's; without a leader they
- * are those of the replica that applied most, and the state says "minority"
- * (some replica answered) or "down". */
+ * are those of the replica that applied most, and the state says why: "electing"
+ * (a majority answered), "minority" or "down" (nobody did). */
 #include "mgmt/list_queues.h"
 
 #include <string.h>
@@ -308,8 +308,12 @@ put_state(struct json *j, const void *row)
 
     if (v->row == NULL || v->row->count == 0) {
         json_text(j, "down");
+    } else if (v->row->leader != NULL) {
+        json_text(j, "running");
+    } else if (v->row->count * 2 > v->queue->members_count) {
+        json_text(j, "electing");
     } else {
-        json_text(j, v->row->leader != NULL ? "running" : "minority");
+        json_text(j, "minority");
     }
 }
 

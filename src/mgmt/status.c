@@ -168,6 +168,17 @@ put_cluster_node(void *arg, const struct meta_node *node)
     return true;
 }
 
+/* A node that this copy of the metadata has not heard of yet. */
+static void
+put_unknown_node(struct put_nodes *p, qr_node_id id)
+{
+    char scratch[NODE_SCRATCH_SIZE];
+    struct meta_node node = {.id = id, .address = meta_text("", 0)};
+
+    node.name = mgmt_node_name(p->job->mgmt, id, scratch);
+    (void)put_cluster_node(p, &node);
+}
+
 /* The record of whoever leads the metadata, in the newest term. */
 static qr_node_id
 find_leader(const struct gather *g, struct node_record *leader)
@@ -223,15 +234,15 @@ put_basics(struct job *job, qr_node_id leader, const struct node_record *r)
         name = meta_text(configured, strlen(configured));
     }
     table_begin(job, "Cluster", "cluster", "name value");
-    put_pair(job, "cluster name", name);
-    put_pair(job, "asked node",
+    put_pair(job, "cluster_name", name);
+    put_pair(job, "asked_node",
              meta_text(m->config.node_name, strlen(m->config.node_name)));
-    put_pair(job, "metadata leader",
+    put_pair(job, "metadata_leader",
              leader == 0 ? meta_text("none", 4)
                          : mgmt_node_name(m, leader, scratch));
     if (leader != 0) {
-        put_number_pair(job, "metadata term", r->meta_term);
-        put_number_pair(job, "metadata commit index", r->meta_committed);
+        put_number_pair(job, "metadata_term", r->meta_term);
+        put_number_pair(job, "metadata_commit_index", r->meta_committed);
     }
     put_number_pair(job, "queues", meta_queues_count(meta));
     put_number_pair(job, "exchanges", meta_exchanges_count(meta));
@@ -254,6 +265,12 @@ cluster_gathered(struct gather *g, void *arg)
                 "node id address state version uptime_s shards metadata term "
                 "commit applied lag");
     meta_each_node(broker_meta(job->mgmt->broker), put_cluster_node, &p);
+    for (size_t i = 0; i < g->targets_count; i++) {
+        if (meta_node(broker_meta(job->mgmt->broker), g->targets[i].node) ==
+            NULL) {
+            put_unknown_node(&p, g->targets[i].node);
+        }
+    }
     table_end(job);
     tables_end(job, g);
 }
@@ -263,8 +280,11 @@ run_cluster_status(struct job *job)
 {
     job->gather = gather_new(job->mgmt, ASK_NODE, cluster_gathered, job);
     gather_add_all(job->gather, true);
-    if (job->gather->targets_count == 0) { /* nothing is formed yet */
+    if (job->gather->targets_count == 0) { /* no metadata yet: who is linked */
         gather_add(job->gather, job->mgmt->env->node, 0);
+        for (size_t i = 0; i < job->mgmt->linked_count; i++) {
+            gather_add(job->gather, job->mgmt->linked[i], 0);
+        }
     }
     send(job);
 }
@@ -376,9 +396,9 @@ status_gathered(struct gather *g, void *arg)
     put_number_pair(job, "uptime_s",
                     (env->ops->wall_ms(env) - m->started_ms) / 1000);
     put_number_pair(job, "shards", env->shards);
-    put_number_pair(job, "queue replicas", replicas);
-    put_number_pair(job, "queues led", leading);
-    put_number_pair(job, "messages in queues led", messages);
+    put_number_pair(job, "queue_replicas", replicas);
+    put_number_pair(job, "queues_led", leading);
+    put_number_pair(job, "messages_in_queues_led", messages);
     if (m->config.status != NULL) {
         m->config.status(m->config.arg, put_row, job);
     }
