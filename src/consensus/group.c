@@ -484,17 +484,17 @@ on_fetched(struct store_fetch *fetch)
 }
 
 void
-qr_group_fetch(struct qr_group *g, struct qr_fetch *asker)
+qr_group_fetch(struct qr_group *g, struct qr_fetch *fetch)
 {
     struct host_fetch *f = mem_zalloc(1, sizeof *f);
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    ASSERT(asker->done != NULL);
-    f->asker = asker;
+    ASSERT(fetch->done != NULL);
+    f->asker = fetch;
     f->fetch.done = on_fetched;
     f->fetch.arg = f;
     f->fetch.group = g->id;
-    f->fetch.index = asker->index;
-    asker->impl = f;
+    f->fetch.index = fetch->index;
+    fetch->impl = f;
     store_fetch(g->host->store, &f->fetch);
 }

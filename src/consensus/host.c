@@ -351,7 +351,7 @@ on_pull(struct qr_host *host, const struct frame *f, qr_node_id from)
     struct qr_group *g;
 
     OBJ_CHECK(host, HOST_MAGIC);
-    if (pb == NULL || pb->n_ranges > 2 * WIRE_RANGES_MAX ||
+    if (pb == NULL || pb->n_ranges / 2 > WIRE_RANGES_MAX ||
         pb->n_ranges % 2 != 0) {
         return;
     }

@@ -48,7 +48,7 @@ enum {
      * 50 k/s of 297 k/s; 65536 is slower), fewer where they are large. */
     INFLIGHT_ENTRIES_MAX = 4096,
     INFLIGHT_ENTRIES_MIN = 16,
-    INFLIGHT_BYTES = 16 << 20,
+    INFLIGHT_BYTES = 8 << 20,
 
     /* A frame of messages is sealed beyond these. */
     PARCEL_HEAD_SIZE = 48 << 10,
@@ -363,8 +363,9 @@ void membership_act(struct qr_group *g);
 void membership_disown(struct qr_group *g, qr_replica_id replica);
 
 /* failover.c */
+/* What a link says of its peer INFO. */
 void failover_link(struct qr_host *host, enum link_event event,
-                   const struct link_peer *peer);
+                   const struct link_peer *info);
 /* The leader's node died and it is ours to follow it: stand, if that is
  * possible now. Whether a step was made. */
 bool failover_try(struct qr_group *g);

@@ -197,8 +197,8 @@ start_event(struct qr_group *g, const struct store_group_info *info,
     }
     /* Started in the past, a replica that stands is due at once. */
     if (g->must_stand) {
-        event->time =
-            replica_now(g) - 2 * g->host->config.election_timeout_ms - 1;
+        event->time = replica_now(g) -
+                      2 * (raft_time)g->host->config.election_timeout_ms - 1;
     }
 }
 

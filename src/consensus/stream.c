@@ -143,7 +143,7 @@ void
 stream_offer(struct qr_group *g, const struct raft_message *m)
 {
     const struct raft_install_snapshot *a = &m->install_snapshot;
-    struct stream *s = stream_find(g, m->server_id);
+    struct stream *s;
     Raft__Install pb = RAFT__INSTALL__INIT;
     struct store_group_info info;
     struct frame *f;

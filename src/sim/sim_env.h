@@ -56,17 +56,17 @@ struct rng *sim_rng(struct sim *sim);
 uint64_t sim_now_us(const struct sim *sim);
 void sim_stats(const struct sim *sim, struct sim_stats *out);
 
-/* Start NODE (1 to SIM_NODES_MAX) with SHARDS shards: new envs, one boot
+/* Start node ID (1 to SIM_NODES_MAX) with SHARDS shards: new envs, one boot
  * more. Its links come up a little later, so its handlers can be registered
  * first. LOG is borrowed, may be NULL. */
-void sim_start(struct sim *sim, qr_node_id node, uint16_t shards,
+void sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
                const struct logger *log);
 /* The node dies: nothing arrives there any more, and what it had sent but not
  * delivered is lost too. Its envs stay until the next sim_start(), for being
  * unregistered from. */
-void sim_stop(struct sim *sim, qr_node_id node);
-bool sim_is_up(const struct sim *sim, qr_node_id node);
-struct env *sim_env(struct sim *sim, qr_node_id node, uint16_t shard);
+void sim_stop(struct sim *sim, qr_node_id id);
+bool sim_is_up(const struct sim *sim, qr_node_id id);
+struct env *sim_env(struct sim *sim, qr_node_id id, uint16_t shard);
 
 /* Cut the way from A to B (one direction), or make it whole. */
 void sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut);
