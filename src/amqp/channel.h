@@ -90,7 +90,10 @@ struct amqp_channel {
     struct list telling_link;
     struct unacked unacked;
     uint64_t next_tag;
-    struct strmap tags; /* consumer tag -> struct amqp_consumer */
+    struct strmap tags;          /* consumer tag -> struct amqp_consumer */
+    struct amqp_consumer *reply; /* of direct reply-to, or NULL */
+    uint8_t reply_queue_size;
+    char reply_queue[AMQP_SHORTSTR_MAX];
     struct list consumers;
     struct list holders; /* of basic.get, most recently used first */
     struct list leaving;
@@ -160,6 +163,12 @@ void amqp_confirm_select(struct amqp_channel *ch, const struct amqp_method *m);
 void amqp_consume(struct amqp_channel *ch, const struct amqp_method *m);
 void amqp_cancel(struct amqp_channel *ch, const struct amqp_method *m);
 void amqp_get(struct amqp_channel *ch, const struct amqp_method *m);
+/* A consumer as M asks for it, with its tag, not attached yet. */
+struct amqp_consumer *amqp_consumer_add(struct amqp_channel *ch,
+                                        const struct amqp_basic_consume *m);
+/* The broker has attached ch->subject. */
+void amqp_consume_done(struct amqp_channel *ch,
+                       const struct broker_reply *reply);
 /* Detach and free all consumers. */
 void amqp_consume_release(struct amqp_channel *ch);
 /* Settle deliveries FIRST to LAST, which the consumer may not survive. */
@@ -169,6 +178,19 @@ void amqp_consumer_settle(struct amqp_consumer *consumer, uint64_t first,
 /* The socket has taken the deliveries up to ID of a consumer that does not
  * acknowledge, which it may not survive. */
 void amqp_consumer_drained(struct amqp_consumer *consumer, uint64_t id);
+
+/* channel_reply.c: direct reply-to */
+
+/* Whether NAME is the queue that stands for the channel's own. */
+bool amqp_reply_is_queue(struct amqp_text name);
+/* basic.consume from it. */
+void amqp_reply_consume(struct amqp_channel *ch,
+                        const struct amqp_method *method);
+/* A message of properties P names it as reply-to: *PROPERTIES, which P borrows
+ * from, becomes what consumers get. False, and the channel has failed, when no
+ * consumer awaits replies. */
+bool amqp_reply_rewrite(struct amqp_channel *ch, struct amqp_properties *p,
+                        struct slice *properties);
 
 /* channel_basic.c: basic.qos, .ack, .nack, .reject, .recover;
  * handlers of methods */

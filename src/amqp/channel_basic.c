@@ -11,7 +11,8 @@ amqp_qos(struct amqp_channel *ch, const struct amqp_method *m)
                           m->basic_qos.prefetch_size);
         return;
     }
-    if (m->basic_qos.global) {
+    /* Shared by the channel's consumers; no limit is no limit. */
+    if (m->basic_qos.global && m->basic_qos.prefetch_count != 0) {
         amqp_channel_fail(ch, AMQP_NOT_IMPLEMENTED,
                           "basic.qos with global=true");
         return;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "amqp/channel.h"
+#include "amqp/table.h"
 #include "base/mem.h"
 
 static void
@@ -45,6 +46,7 @@ amqp_consume_release(struct amqp_channel *ch)
     unacked_init(&ch->unacked);
     ch->holders_count = 0;
     ch->subject = NULL;
+    ch->reply = NULL;
     ch->listed.consumers_count = 0;
     ch->listed.unacknowledged = 0;
 }
@@ -166,6 +168,7 @@ consumer_leave(struct amqp_consumer *consumer)
     struct amqp_channel *ch = consumer->channel;
 
     consumer->is_leaving = true;
+    ch->reply = ch->reply == consumer ? NULL : ch->reply;
     list_remove(&consumer->link);
     list_push_back(&ch->leaving, &consumer->link);
     if (strmap_get(&ch->tags, consumer->name, consumer->name_size) ==
@@ -226,8 +229,8 @@ consumer_new(struct amqp_channel *ch, struct amqp_text name)
     return consumer;
 }
 
-static void
-consume_done(struct amqp_channel *ch, const struct broker_reply *reply)
+void
+amqp_consume_done(struct amqp_channel *ch, const struct broker_reply *reply)
 {
     struct amqp_consumer *consumer = ch->subject;
     struct amqp_method m = {.id = AMQP_basic_consume_ok};
@@ -245,6 +248,7 @@ static bool
 consume_check(struct amqp_channel *ch, const struct amqp_basic_consume *m)
 {
     struct amqp_text tag = m->consumer_tag;
+    struct amqp_value v;
 
     if (strmap_get(&ch->tags, tag.data, tag.size) != NULL) {
         amqp_channel_fail(ch, AMQP_NOT_ALLOWED,
@@ -259,11 +263,16 @@ consume_check(struct amqp_channel *ch, const struct amqp_basic_consume *m)
                           AMQP_CONSUMERS_MAX);
         return false;
     }
+    if (amqp_table_get(m->arguments, "x-priority", &v)) {
+        amqp_channel_fail(ch, AMQP_NOT_IMPLEMENTED,
+                          "consumer argument 'x-priority'");
+        return false;
+    }
     return amqp_channel_check_arguments(ch, m->arguments);
 }
 
-static struct amqp_consumer *
-consume_add(struct amqp_channel *ch, const struct amqp_basic_consume *m)
+struct amqp_consumer *
+amqp_consumer_add(struct amqp_channel *ch, const struct amqp_basic_consume *m)
 {
     char generated[64];
     struct amqp_text tag = m->consumer_tag;
@@ -296,14 +305,20 @@ amqp_consume(struct amqp_channel *ch, const struct amqp_method *method)
     struct amqp_consumer *consumer = NULL;
 
     consumers_reap(ch);
-    if (!amqp_channel_queue_name(ch, m->queue, &spec.queue) ||
-        !consume_check(ch, m)) {
+    if (!consume_check(ch, m)) {
         return;
     }
-    consumer = consume_add(ch, m);
+    if (amqp_reply_is_queue(m->queue)) {
+        amqp_reply_consume(ch, method);
+        return;
+    }
+    if (!amqp_channel_queue_name(ch, m->queue, &spec.queue)) {
+        return;
+    }
+    consumer = amqp_consumer_add(ch, m);
     spec.tag = (struct meta_text){consumer->name, consumer->name_size};
     ch->subject = consumer;
-    amqp_channel_begin(ch, m->nowait, consume_done);
+    amqp_channel_begin(ch, m->nowait, amqp_consume_done);
     broker_consume(ch->c->broker, &ch->c->bc, &spec, &consumer->bc, &ch->call);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "amqp/channel.h"
+#include "amqp/table.h"
 #include "base/mem.h"
 
 enum {
@@ -176,26 +177,68 @@ publish_complete(struct amqp_channel *ch)
 
 /* The user-id property, if there is one, is the publisher's own name. */
 static bool
-publish_check_user(struct amqp_channel *ch,
-                   const struct amqp_content_header *header)
+publish_check_user(struct amqp_channel *ch, struct amqp_text user_id)
 {
-    struct amqp_properties p;
     const char *user = ch->c->bc.user;
 
-    if ((header->flags & AMQP_HAS_user_id) == 0 ||
-        amqp_properties_decode(header->properties, header->properties_size,
-                               &p) != 0) {
-        return true;
-    }
-    if (p.user_id.size == strlen(user) &&
-        memcmp(p.user_id.data, user, p.user_id.size) == 0) {
+    if (user_id.size == strlen(user) &&
+        memcmp(user_id.data, user, user_id.size) == 0) {
         return true;
     }
     amqp_channel_fail(ch, AMQP_PRECONDITION_FAILED,
                       "user_id property set to '%.*s' but authenticated user "
                       "was '%s'",
-                      (int)p.user_id.size, p.user_id.data, user);
+                      (int)user_id.size, user_id.data, user);
     return false;
+}
+
+/* What is asked for and not there yet is refused, not forgotten. */
+static bool
+publish_check_served(struct amqp_channel *ch, const struct amqp_properties *p)
+{
+    static const char *const headers[] = {"CC", "BCC"};
+    struct amqp_value v;
+
+    if ((p->flags & AMQP_HAS_expiration) != 0) {
+        amqp_channel_fail(ch, AMQP_NOT_IMPLEMENTED,
+                          "message property 'expiration'");
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(headers); i++) {
+        if ((p->flags & AMQP_HAS_headers) != 0 &&
+            amqp_table_get(p->headers, headers[i], &v)) {
+            amqp_channel_fail(ch, AMQP_NOT_IMPLEMENTED, "message header '%s'",
+                              headers[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Properties that mean something to the broker; few messages have one. */
+static bool
+publish_check_properties(struct amqp_channel *ch, unsigned flags)
+{
+    static const unsigned meaning = AMQP_HAS_user_id | AMQP_HAS_expiration |
+                                    AMQP_HAS_headers | AMQP_HAS_reply_to;
+    struct slice *properties = &ch->in.properties;
+    struct amqp_properties p;
+    int rv = 0;
+
+    if ((flags & meaning) == 0) {
+        return true;
+    }
+    rv = amqp_properties_decode(properties->data, properties->size, &p);
+    ASSERT(rv == 0);
+    if ((flags & AMQP_HAS_user_id) != 0 && !publish_check_user(ch, p.user_id)) {
+        return false;
+    }
+    if (!publish_check_served(ch, &p)) {
+        return false;
+    }
+    return (flags & AMQP_HAS_reply_to) == 0 ||
+           !amqp_reply_is_queue(p.reply_to) ||
+           amqp_reply_rewrite(ch, &p, properties);
 }
 
 static uint32_t
@@ -232,7 +275,7 @@ publish_check_header(struct amqp_channel *ch, int decoded,
                           publish_size_max(ch));
         return false;
     }
-    return publish_check_user(ch, header);
+    return true;
 }
 
 void
@@ -247,6 +290,9 @@ amqp_publish_header(struct amqp_channel *ch, const struct slice *payload)
     }
     in->properties =
         slice_sub(payload, AMQP_CONTENT_HEAD_SIZE, header.properties_size);
+    if (!publish_check_properties(ch, header.flags)) {
+        return;
+    }
     in->body_size = header.body_size;
     in->received = 0;
     in->expect = AMQP_EXPECT_BODY;

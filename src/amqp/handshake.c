@@ -18,17 +18,21 @@
 
 static const uint8_t PROTOCOL_HEADER[] = {'A', 'M', 'Q', 'P', 0, 0, 9, 1};
 
-/* What connection.start announces (compat: A.1). */
-static const char *const CAPABILITIES[] = {
-    "publisher_confirms",
-    "exchange_exchange_bindings",
-    "basic.nack",
-    "consumer_cancel_notify",
-    "connection.blocked",
-    "consumer_priorities",
-    "authentication_failure_close",
-    "per_consumer_qos",
-    "direct_reply_to",
+/* What connection.start announces: RabbitMQ's list (compat: A.1), and whether
+ * it is so here. */
+static const struct {
+    const char *name;
+    bool is_served;
+} CAPABILITIES[] = {
+    {"publisher_confirms", true},
+    {"exchange_exchange_bindings", true},
+    {"basic.nack", true},
+    {"consumer_cancel_notify", true},
+    {"connection.blocked", true},
+    {"consumer_priorities", false},
+    {"authentication_failure_close", true},
+    {"per_consumer_qos", true},
+    {"direct_reply_to", true},
 };
 
 static void
@@ -41,7 +45,8 @@ handshake_send_start(struct amqp_connection *c)
     buf_init(&t);
     mark = amqp_table_begin(&t, "capabilities");
     for (size_t i = 0; i < ARRAY_COUNT(CAPABILITIES); i++) {
-        amqp_table_put_bool(&t, CAPABILITIES[i], true);
+        amqp_table_put_bool(&t, CAPABILITIES[i].name,
+                            CAPABILITIES[i].is_served);
     }
     amqp_table_end(&t, mark);
     amqp_table_put_text(&t, "cluster_name",

@@ -40,6 +40,19 @@ Test(channel_basic, prefetch_is_not_by_size)
     client_expect_error(&c, 0, 540, "NOT_IMPLEMENTED - prefetch_size!=0 (10)");
 }
 
+Test(channel_basic, prefetch_is_not_shared)
+{
+    struct amqp_method m = {.id = AMQP_basic_qos};
+
+    m.basic_qos.global = true;
+    client_send(&c, 1, &m);
+    client_expect(&c, 1, AMQP_basic_qos_ok);
+    m.basic_qos.prefetch_count = 1;
+    client_send(&c, 1, &m);
+    client_expect_error(&c, 0, 540,
+                        "NOT_IMPLEMENTED - basic.qos with global=true");
+}
+
 Test(channel_basic, prefetch_holds_deliveries)
 {
     client_qos(&c, 1, 2);

@@ -141,6 +141,17 @@ Test(channel_consume, a_redelivery_says_so)
     cr_assert_eq(v.number, 1);
 }
 
+Test(channel_consume, priority_is_refused_by_name)
+{
+    struct amqp_method m = consume("q", "t");
+
+    client_declare(&c, 1, "q");
+    m.basic_consume.arguments = (struct amqp_text){"\xax-priorityb\5", 13};
+    client_send(&c, 1, &m);
+    client_expect_error(&c, 0, 540,
+                        "NOT_IMPLEMENTED - consumer argument 'x-priority'");
+}
+
 Test(channel_consume, cancel_leaves_what_is_unsettled)
 {
     fake_broker_fill(c.broker, "q", 3, 5);

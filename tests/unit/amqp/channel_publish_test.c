@@ -257,30 +257,54 @@ Test(channel_publish, immediate_is_not_implemented)
 }
 
 static void
-put_with_user(const char *user)
+put_with(const struct amqp_properties *p)
 {
     struct amqp_method m = publish("q");
-    struct amqp_properties p = {.flags = AMQP_HAS_user_id};
     size_t mark = 0;
 
-    p.user_id = client_text(user);
     client_put_method(&c, 1, &m);
     mark = amqp_frame_begin(&c.sent, AMQP_FRAME_HEADER, 1);
     amqp_content_head(&c.sent, 0);
-    amqp_properties_encode(&p, &c.sent);
+    amqp_properties_encode(p, &c.sent);
     amqp_frame_end(&c.sent, mark);
     client_pump(&c);
 }
 
 Test(channel_publish, the_user_id_is_ones_own)
 {
-    put_with_user("guest");
+    struct amqp_properties p = {.flags = AMQP_HAS_user_id};
+
+    p.user_id = client_text("guest");
+    put_with(&p);
     cr_assert_eq(fake_broker_ready(c.broker, "q"), 1);
-    put_with_user("other");
+    p.user_id = client_text("other");
+    put_with(&p);
     client_expect_error(&c, 1, 406,
                         "PRECONDITION_FAILED - user_id property set to "
                         "'other' but authenticated user was 'guest'");
     cr_assert_eq(fake_broker_ready(c.broker, "q"), 1);
+}
+
+Test(channel_publish, expiry_is_refused_by_name)
+{
+    struct amqp_properties p = {.flags = AMQP_HAS_expiration};
+
+    p.expiration = client_text("1000");
+    put_with(&p);
+    client_expect_error(&c, 0, 540,
+                        "NOT_IMPLEMENTED - message property 'expiration'");
+}
+
+Test(channel_publish, copies_for_others_are_refused_by_name)
+{
+    struct amqp_properties p = {.flags = AMQP_HAS_headers};
+
+    p.headers = (struct amqp_text){"\1at\1", 4};
+    put_with(&p);
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), 1);
+    p.headers = (struct amqp_text){"\3BCCV", 5};
+    put_with(&p);
+    client_expect_error(&c, 0, 540, "NOT_IMPLEMENTED - message header 'BCC'");
 }
 
 Test(channel_publish, mandatory_comes_back_before_its_confirm)

@@ -184,7 +184,7 @@ static void
 peer_take(struct peer *p)
 {
     struct pollfd waiting = {.fd = p->fd, .events = POLLIN};
-    uint8_t bytes[65536];
+    uint8_t bytes[8192];
     ssize_t size = 0;
 
     turn();
