@@ -222,12 +222,31 @@ flush(struct disk_sim *d, struct sim_file *f)
     d->stats.syncs++;
 }
 
+/* Whether an operation that changes the disk fails now. */
+static bool
+changes_fail(struct disk_sim *d)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    if (d->fail_error == 0) {
+        return false;
+    }
+    if (d->fail_after > 0) {
+        d->fail_after--;
+        return false;
+    }
+    return true;
+}
+
 static int
 sim_sync(struct disk_file *file)
 {
     struct sim_handle *h = handle_of(file);
+    struct disk_sim *d = sim_of(h->base.disk);
 
-    flush(sim_of(h->base.disk), h->file);
+    if (changes_fail(d)) {
+        return d->fail_error;
+    }
+    flush(d, h->file);
     return 0;
 }
 
@@ -262,9 +281,8 @@ sim_read(struct disk_file *file, uint64_t offset, void *dst, size_t size)
 }
 
 static int
-sim_remove(struct disk *disk, const char *name)
+remove_name(struct disk_sim *d, const char *name)
 {
-    struct disk_sim *d = sim_of(disk);
     struct sim_file *f = find(d, name);
 
     if (f == NULL) {
@@ -275,11 +293,22 @@ sim_remove(struct disk *disk, const char *name)
 }
 
 static int
+sim_remove(struct disk *disk, const char *name)
+{
+    struct disk_sim *d = sim_of(disk);
+
+    return changes_fail(d) ? d->fail_error : remove_name(d, name);
+}
+
+static int
 sim_replace(struct disk *disk, const char *name, const void *data, size_t size)
 {
     struct disk_sim *d = sim_of(disk);
     struct sim_file *f = find(d, name);
 
+    if (changes_fail(d)) {
+        return d->fail_error;
+    }
     if (f != NULL) {
         file_remove(d, f);
     }
@@ -562,11 +591,8 @@ perform(struct disk_sim *d, const struct sim_req *r)
     if (r->kind == SIM_READ) {
         return perform_read(d, r->req);
     }
-    if (d->fail_error != 0) {
-        if (d->fail_after == 0) {
-            return d->fail_error;
-        }
-        d->fail_after--;
+    if (changes_fail(d)) {
+        return d->fail_error;
     }
     switch (r->kind) {
     case SIM_CREATE:
@@ -574,7 +600,7 @@ perform(struct disk_sim *d, const struct sim_req *r)
     case SIM_WRITE:
         return perform_write(d, r->req);
     case SIM_DISCARD:
-        return sim_remove(&d->base, r->req->name);
+        return remove_name(d, r->req->name);
     case SIM_READ:
     default:
         UNREACHABLE("reads are above");

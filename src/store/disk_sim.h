@@ -58,8 +58,9 @@ void disk_sim_kill(struct disk_sim *d);
  * -QR_ENOENT: no such file or offset. */
 MUST_USE int disk_sim_flip(struct disk_sim *d, const char *name,
                            uint64_t offset, uint8_t mask);
-/* The write, creation or removal after the next AFTER ones fails with ERROR
- * (negative), and so do all later ones; ERROR 0 heals the disk. */
+/* The operation after the next AFTER ones that change something (writes, syncs,
+ * creations, removals) fails with ERROR (negative), and so do all later ones;
+ * ERROR 0 heals the disk. */
 void disk_sim_fail(struct disk_sim *d, uint64_t after, int error);
 /* The same for reads, synchronous or not. */
 void disk_sim_fail_reads(struct disk_sim *d, uint64_t after, int error);

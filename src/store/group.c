@@ -64,6 +64,24 @@ group_entry_span(const struct entry_loc *loc)
     return record_span(RECORD_HEADER_SIZE + (uint64_t)entry_loc_size(loc));
 }
 
+void
+group_add_tail(struct store *s, struct group *g, uint64_t span)
+{
+    ASSERT(!g->is_volatile);
+    ASSERT(span >= RECORD_HEADER_SIZE);
+    s->tail_bytes += span;
+    g->tail_bytes += span;
+}
+
+static void
+sub_tail(struct store *s, struct group *g, uint64_t span)
+{
+    ASSERT(g->tail_bytes >= span);
+    ASSERT(s->tail_bytes >= span);
+    s->tail_bytes -= span;
+    g->tail_bytes -= span;
+}
+
 static void
 drop_loc(struct group_ref *ref, qr_index index, const struct entry_loc *loc)
 {
@@ -88,8 +106,7 @@ group_drop_entry(void *arg, qr_index index, const struct entry_loc *loc)
     OBJ_CHECK(ref->group, GROUP_MAGIC);
     drop_loc(ref, index, loc);
     if (!ref->group->is_volatile && index > ref->group->snapshot.index) {
-        ASSERT(s->tail_bytes >= group_entry_span(loc));
-        s->tail_bytes -= group_entry_span(loc);
+        sub_tail(s, ref->group, group_entry_span(loc));
     }
 }
 
@@ -106,19 +123,18 @@ void
 group_retire_tail(struct store *s, struct group *g, qr_index last)
 {
     struct entry_loc *loc = NULL;
-    qr_index at = g->snapshot.index;
+    qr_index at = last;
+    uint64_t left = 0;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (g->is_volatile) {
-        return;
+    ASSERT(last <= g->last_index);
+    /* What is left is usually little: snapshots are taken of what was applied
+     * a moment ago. */
+    while ((at = group_log_next(&g->entries, at + 1, &loc)) != 0) {
+        left += group_entry_span(loc);
     }
-    for (;;) {
-        at = group_log_next(&g->entries, at + 1, &loc);
-        if (at == 0 || at > last) {
-            return;
-        }
-        ASSERT(s->tail_bytes >= group_entry_span(loc));
-        s->tail_bytes -= group_entry_span(loc);
+    if (!g->is_volatile) {
+        sub_tail(s, g, g->tail_bytes - left);
     }
 }
 

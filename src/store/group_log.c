@@ -287,10 +287,20 @@ static uint64_t
 chunk_keep(struct group_chunk *chunk, qr_index last, const struct ranges *live,
            size_t *next, group_log_drop_cb drop, void *arg)
 {
+    qr_index end = chunk->base + GROUP_LOG_CHUNK - 1;
     uint64_t kept = 0;
 
     ASSERT(chunk->count > 0);
     ASSERT(chunk->base <= last);
+    while (live != NULL && *next < live->count &&
+           live->items[*next].last < chunk->base) {
+        (*next)++;
+    }
+    if (end <= last && live != NULL && *next < live->count &&
+        live->items[*next].first <= chunk->base &&
+        live->items[*next].last >= end) {
+        return chunk->count; /* a long backlog is made of these */
+    }
     for (unsigned i = 0; i < GROUP_LOG_CHUNK; i++) {
         qr_index index = chunk->base + i;
 

@@ -19,9 +19,11 @@ enum {
 /* The disk's side of a store_fetch. */
 struct fetch_impl {
     unsigned magic;
+    struct list link; /* store.fetches */
     struct store *store;
     struct store_fetch *fetch;
     struct segment *segment; /* NULL: served from memory */
+    struct slice data;       /* if from memory */
     struct block *block;
     struct record want;
     struct iovec iov;
@@ -224,6 +226,25 @@ judge(struct fetch_impl *f, struct slice *data)
 }
 
 static void
+impl_free(struct fetch_impl *f)
+{
+    OBJ_CHECK(f, FETCH_MAGIC);
+    list_remove(&f->link);
+    slice_unref(&f->data);
+    block_unref(f->block);
+    f->magic = 0;
+    mem_free(f);
+}
+
+void
+read_forget_all(struct store *s)
+{
+    while (!list_is_empty(&s->fetches)) {
+        impl_free(list_entry(s->fetches.next, struct fetch_impl, link));
+    }
+}
+
+static void
 fetch_done(struct disk_req *req)
 {
     struct fetch_impl *f = req->arg;
@@ -234,7 +255,9 @@ fetch_done(struct disk_req *req)
     OBJ_CHECK(f, FETCH_MAGIC);
     ASSERT(s->fetching > 0);
     s->fetching--;
-    if (f->segment != NULL) {
+    if (f->segment == NULL) {
+        fetch->entry.data = slice_take(&f->data);
+    } else {
         fetch->result = judge(f, &fetch->entry.data);
         if (fetch->result == 0) {
             remember(s, fetch->group, &f->want, &fetch->entry.data);
@@ -245,9 +268,7 @@ fetch_done(struct disk_req *req)
         f->segment->readers--;
         s->must_maintain = s->must_maintain || f->segment->readers == 0;
     }
-    block_unref(f->block);
-    f->magic = 0;
-    mem_free(f);
+    impl_free(f);
     fetch->impl = NULL;
     fetch->done(fetch);
 }
@@ -261,6 +282,7 @@ store_fetch(struct store *s, struct store_fetch *fetch)
 
     ASSERT(fetch->done != NULL);
     f->magic = FETCH_MAGIC;
+    list_push_back(&s->fetches, &f->link);
     f->store = s;
     f->fetch = fetch;
     f->req.done = fetch_done;
@@ -274,8 +296,7 @@ store_fetch(struct store *s, struct store_fetch *fetch)
         fetch->entry.term = f->want.term;
         fetch->entry.type = f->want.entry_type;
     }
-    if (loc != NULL &&
-        !from_memory(s, g, fetch->index, loc, &fetch->entry.data)) {
+    if (loc != NULL && !from_memory(s, g, fetch->index, loc, &f->data)) {
         f->segment = segment_at(s, loc->segment);
         f->segment->readers++;
         f->block = block_new(f->want.size);

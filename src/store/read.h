@@ -17,4 +17,8 @@ MUST_USE int record_load(struct store *s, const struct segment *seg,
                          uint64_t offset, uint32_t size, struct record *out,
                          struct slice *body);
 
+/* The store closes: free what fetches in flight hold; their `done` never
+ * runs. */
+void read_forget_all(struct store *s);
+
 #endif

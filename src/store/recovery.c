@@ -214,7 +214,7 @@ take_entry(struct store *s, struct group *g, struct group_log *fresh,
     group_log_put(fresh, index, term, loc);
     segment_add_live(s, segment_at(s, loc->segment), span);
     if (index > g->snapshot.index) {
-        s->tail_bytes += span;
+        group_add_tail(s, g, span);
     }
 }
 

@@ -15,6 +15,7 @@
 #include "store/batch.h"
 #include "store/control.h"
 #include "store/group.h"
+#include "store/read.h"
 #include "store/recovery.h"
 #include "store/segment.h"
 #include "store/store_impl.h"
@@ -80,6 +81,7 @@ store_open(const struct store_config *config, struct store **out,
     map_init(&s->groups);
     list_init(&s->tombstones);
     list_init(&s->closed);
+    list_init(&s->fetches);
     buf_init(&s->scratch);
     cache_init(&s->cache, config->cache_size);
     s->log_next = 1;
@@ -125,6 +127,7 @@ store_close(struct store **sp)
     OBJ_CHECK(s, STORE_MAGIC);
     ASSERT(s->disk->ops->inflight(s->disk) == 0);
     batch_drop_all(s);
+    read_forget_all(s);
     free_groups(s);
     while ((it = list_pop_front(&s->tombstones)) != NULL) {
         mem_free(list_entry(it, struct tombstone, link));
@@ -357,7 +360,7 @@ store_append(struct store *s, qr_group_id group, qr_index first,
         }
         group_log_put(&g->entries, first + i, entries[i].term, &loc);
         if (!g->is_volatile) {
-            s->tail_bytes += group_entry_span(&loc);
+            group_add_tail(s, g, group_entry_span(&loc));
         }
     }
     g->last_index = first + count - 1;

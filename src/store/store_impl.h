@@ -81,6 +81,7 @@ struct group {
     struct store_snapshot snapshot; /* live points to the next member */
     struct ranges live;
     qr_index last_index;
+    uint64_t tail_bytes; /* its part of the store's */
     struct group_log entries;
     struct staged *staged;
     size_t staged_count;
@@ -188,6 +189,7 @@ struct store {
     uint64_t tail_bytes; /* of those, entries after their group's snapshot */
     size_t creating;     /* segments in creation, erasure or removal */
     size_t fetching;
+    struct list fetches;      /* in flight, of read.c */
     struct store_stats stats; /* the counters of it */
 };
 

@@ -25,6 +25,9 @@ struct run {
     uint64_t term_next;
     unsigned restarts;
     size_t segments_max;
+    struct store_fetch fetch;
+    uint64_t fetch_term; /* of what it should bring; 0: nothing */
+    bool fetching;
 };
 
 static void
@@ -80,12 +83,20 @@ check_idempotent(struct run *run)
     model_check(&run->rig, &run->model);
 }
 
+/* What a crash cuts short never comes back. */
+static void
+forget_fetch(struct run *run)
+{
+    run->fetching = false;
+}
+
 static void
 power_cut(struct run *run)
 {
     static const uint32_t keep[] = {0, 300000, 700000, 1000000};
     uint64_t reported = run->rig.durable;
 
+    forget_fetch(run);
     rig_crash(&run->rig, keep[rng_below(&run->rng, 4)]);
     rig_must_open(&run->rig);
     check_recovered(run, reported);
@@ -102,6 +113,7 @@ kill_and_cut(struct run *run)
     uint64_t reported = run->rig.durable;
 
     disk_sim_kill(run->rig.sim);
+    forget_fetch(run);
     store_close(&run->rig.store);
     rig_must_open(&run->rig);
     check_recovered(run, reported);
@@ -121,6 +133,50 @@ restart_in_peace(struct run *run)
     if (!staged) {
         cr_assert_eq(rig_stats(&run->rig).live_bytes, live);
     }
+}
+
+static void
+on_fetched(struct store_fetch *fetch)
+{
+    struct run *run = fetch->arg;
+    unsigned group = (unsigned)(fetch->group - MODEL_FIRST_ID);
+    struct slice want;
+
+    run->fetching = false;
+    if (fetch->result == -QR_ENOENT) {
+        cr_assert_eq(run->fetch_term, 0);
+        return;
+    }
+    cr_assert_eq(fetch->result, 0);
+    cr_assert_eq(fetch->entry.term, run->fetch_term);
+    want = rig_body(fetch->group, fetch->index, fetch->entry.term,
+                    model_size(group, fetch->index, fetch->entry.term));
+    cr_assert_eq(fetch->entry.data.size, want.size);
+    cr_assert_eq(memcmp(fetch->entry.data.data, want.data, want.size), 0);
+    slice_unref(&want);
+    slice_unref(&fetch->entry.data);
+}
+
+/* What is asked for is what was there then, whatever happens meanwhile. */
+static void
+fetch(struct run *run)
+{
+    unsigned group = (unsigned)rng_below(&run->rng, MODEL_GROUPS);
+    const struct model_group *g = &run->model.groups[group];
+    struct store_fetch *f = &run->fetch;
+
+    if (run->fetching) {
+        return;
+    }
+    memset(f, 0, sizeof(*f));
+    f->done = on_fetched;
+    f->arg = run;
+    f->group = MODEL_FIRST_ID + group;
+    f->index = 1 + rng_below(&run->rng, MIN(g->last + 1, MODEL_INDEX_MAX));
+    run->fetch_term = g->terms[f->index];
+    run->fetching = true;
+    store_fetch(run->rig.store, f);
+    cr_assert(run->fetching);
 }
 
 static void
@@ -151,6 +207,8 @@ step(struct run *run)
         restart_in_peace(run);
     } else if (dice < 16) {
         model_check(&run->rig, &run->model);
+    } else if (dice < 50) {
+        fetch(run);
     } else if (dice < 200) {
         store_flush(run->rig.store);
     } else if (dice < 400) {

@@ -446,6 +446,125 @@ Test(store, reports_a_full_disk)
     rig_deinit(&r);
 }
 
+/* Load with AFTER changes allowed; returns whether the store gave up. */
+static bool
+survives(uint64_t after)
+{
+    struct rig r;
+    bool failed;
+
+    rig_init(&r, 30);
+    rig_create(&r, 16);
+    rig_settle(&r);
+    disk_sim_fail(r.sim, after, -QR_EIO);
+    for (qr_index i = 1; i <= 200; i++) {
+        rig_append(&r, 16, i, 1, 1, 900);
+        if (i % 20 == 0) {
+            rig_snapshot(&r, 16, i, 0, 0);
+        }
+        rig_settle(&r);
+    }
+    failed = r.failures > 0;
+    cr_assert_leq(r.failures, 1);
+    disk_sim_fail(r.sim, 0, 0);
+    rig_crash(&r, 0);
+    rig_must_open(&r);
+    cr_assert_geq(store_durable(r.store), r.durable);
+    rig_deinit(&r);
+    return !failed;
+}
+
+Test(store, stops_at_any_change_that_fails)
+{
+    uint64_t after = 0;
+
+    while (!survives(after)) {
+        after++;
+    }
+    cr_assert_gt(after, 200);
+}
+
+Test(store, opens_only_when_it_can_sync)
+{
+    struct rig r;
+
+    rig_init(&r, 31);
+    rig_create(&r, 16);
+    rig_append(&r, 16, 1, 80, 1, 900);
+    rig_snapshot(&r, 16, 80, 0, 0);
+    rig_append(&r, 16, 81, 1, 1, 900);
+    rig_settle(&r);
+    rig_settle(&r);
+    cr_assert_gt(rig_stats(&r).segments_free, 0);
+    rig_close(&r);
+    disk_sim_fail(r.sim, 0, -QR_EIO); /* a free file */
+    cr_assert_eq(rig_open(&r), -QR_EIO);
+    cr_assert_not_null(strstr(r.err.text, "synced"));
+    disk_sim_fail(r.sim, 1, -QR_EIO); /* the newest one */
+    cr_assert_eq(rig_open(&r), -QR_EIO);
+    cr_assert_not_null(strstr(r.err.text, "synced"));
+    disk_sim_fail(r.sim, 0, 0);
+    rig_must_open(&r);
+    rig_deinit(&r);
+}
+
+Test(store, goes_on_without_a_spare)
+{
+    struct rig r;
+
+    rig_init(&r, 32);
+    rig_create(&r, 16);
+    rig_settle(&r);
+    disk_sim_set_capacity(r.sim, STORE_SEGMENT_SIZE_MIN);
+    rig_append(&r, 16, 1, 50, 1, 1000); /* more than half */
+    rig_settle(&r);
+    cr_assert_eq(r.failures, 0);
+    cr_assert_eq(rig_stats(&r).segments, 1);
+    disk_sim_set_capacity(r.sim, 4 * STORE_SEGMENT_SIZE_MIN);
+    rig_append(&r, 16, 51, 50, 1, 1000);
+    rig_settle(&r);
+    cr_assert_eq(r.failures, 0);
+    cr_assert(rig_has(&r, 16, 100, 1, 1000));
+    rig_deinit(&r);
+}
+
+Test(store, a_long_append_survives_as_a_prefix)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct rig r;
+        struct store_group_info info;
+        struct store_entry entries[150];
+        uint64_t batch;
+
+        rig_init(&r, seed);
+        rig_create(&r, 16);
+        rig_settle(&r);
+        for (size_t i = 0; i < 150; i++) {
+            entries[i].term = 1;
+            entries[i].type = 1;
+            entries[i].data = rig_body(16, i + 1, 1, 1000);
+        }
+        batch = store_append(r.store, 16, 1, entries, 150);
+        cr_assert_gt(batch, 3); /* several segments, so several batches */
+        store_flush(r.store);
+        for (uint64_t i = 0; i < seed / 2; i++) {
+            (void)disk_sim_complete_one(r.sim);
+        }
+        rig_crash(&r, 500000);
+        rig_must_open(&r);
+        cr_assert_eq(store_group_info(r.store, 16, &info), 0);
+        cr_assert_geq(store_durable(r.store), r.durable);
+        cr_assert_eq(store_durable(r.store) >= batch, info.last_index == 150);
+        for (qr_index i = 1; i <= info.last_index; i++) {
+            cr_assert(rig_has(&r, 16, i, 1, 1000));
+        }
+        for (size_t i = 0; i < 150; i++) {
+            slice_unref(&entries[i].data);
+        }
+        rig_deinit(&r);
+    }
+}
+
 Test(store, names_the_groups_that_pin_the_oldest_segment)
 {
     struct rig r;
