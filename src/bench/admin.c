@@ -83,6 +83,7 @@ on_method(void *arg, const struct amqp_method *m)
         sent_us = *(uint64_t *)ring_at(&a->sent, 0);
         ring_pop_front(&a->sent);
         a->done++;
+        a->attempts = 0;
         if (a->work.latency != NULL) {
             histogram_record(a->work.latency,
                              now_us > sent_us ? now_us - sent_us : 0);
@@ -107,9 +108,18 @@ on_down(void *arg, const char *text)
     struct admin *a = arg;
 
     OBJ_CHECK(a, ADMIN_MAGIC);
-    if (!a->is_finished) {
-        a->error = text != NULL ? text : "the broker ended the connection";
+    if (a->is_finished) {
+        return;
     }
+    /* What was not answered is asked again. */
+    a->next -= (uint32_t)a->sent.count * a->work.step;
+    ring_clear(&a->sent);
+    a->attempts++;
+    if (a->attempts >= a->options->hosts.count) {
+        a->error = text != NULL ? text : "the broker ended the connection";
+        return;
+    }
+    admin_open(a, (a->host + 1) % a->options->hosts.count);
 }
 
 void
@@ -143,10 +153,12 @@ admin_deinit(struct admin *a)
 }
 
 void
-admin_open(struct admin *a, const struct bench_host *host)
+admin_open(struct admin *a, unsigned host)
 {
     OBJ_CHECK(a, ADMIN_MAGIC);
-    client_open(&a->client, host);
+    ASSERT(host < a->options->hosts.count);
+    a->host = host;
+    client_open(&a->client, &a->options->hosts.list[host]);
 }
 
 bool

@@ -35,6 +35,8 @@ struct admin {
     struct ring sent; /* when, of those not answered */
     uint32_t next;
     uint64_t done;
+    unsigned host;     /* the one it works with */
+    unsigned attempts; /* since something was done */
     bool is_finished;
     const char *error; /* why it ended early, in the client; else NULL */
 };
@@ -45,9 +47,10 @@ void admin_init(struct admin *a, const struct bench_options *options,
                 const struct admin_work *work);
 /* Its client is down. */
 void admin_deinit(struct admin *a);
-/* Connect to HOST and do the work. Then the connection is closed, and
- * is_finished or error is set. */
-void admin_open(struct admin *a, const struct bench_host *host);
+/* Connect to a host of the options, HOST if it answers, and do the work; if a
+ * connection is lost, go on at the next host, once around. Then the connection
+ * is closed, and is_finished or error is set. */
+void admin_open(struct admin *a, unsigned host);
 /* Whether the work is done, or `error` says why not, and the client is
  * down. */
 bool admin_is_over(const struct admin *a);

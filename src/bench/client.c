@@ -76,7 +76,7 @@ client_to(struct client *c, enum client_state state)
     c->state_us = bench_now_us();
 }
 
-/* End the connection; on_down gets TEXT, which is static or in C. */
+/* End the connection; on_down is told TEXT, static or in C; NULL: as asked. */
 static void
 client_fail(struct client *c, const char *text)
 {
@@ -204,14 +204,14 @@ closed_by_broker(struct client *c, uint16_t channel, uint16_t code,
     struct amqp_method ok = {.id = channel == 0 ? AMQP_connection_close_ok
                                                 : AMQP_channel_close_ok};
 
-    (void)snprintf(c->text, sizeof(c->text), "%s closed: %u %.*s",
+    (void)snprintf(c->why, sizeof(c->why), "%s closed: %u %.*s",
                    channel == 0 ? "connection" : "channel", code,
-                   (int)MIN(text.size, sizeof(c->text) / 2), text.data);
+                   (int)text.size, text.data);
     client_put(c, channel, &ok);
     if (c->state == CLIENT_ENDING) {
         return;
     }
-    c->down_text = c->text;
+    c->down_text = c->why;
     client_to(c, CLIENT_ENDING);
     stream_shut(c->stream, CLIENT_CLOSE_MS);
 }
@@ -470,15 +470,21 @@ client_on_drain(void *arg)
     }
 }
 
-/* Tell the owner, whose client may be opened again in there. */
+/* Tell the owner, whose client may be opened again in there. WHY is not in
+ * `text`. */
 static void
-client_to_down(struct client *c, const char *text)
+client_to_down(struct client *c, const char *why)
 {
     c->state = CLIENT_DOWN;
     c->stream = NULL;
-    if (!c->is_silent) {
-        c->events.on_down(c->events.arg, text);
+    if (c->is_silent) {
+        return;
     }
+    if (why != NULL) {
+        (void)snprintf(c->text, sizeof(c->text), "%s:%u: %s", c->host.name,
+                       c->host.port, why);
+    }
+    c->events.on_down(c->events.arg, why != NULL ? c->text : NULL);
 }
 
 static void
@@ -490,17 +496,17 @@ client_on_close(void *arg, int reason, const char *text)
     OBJ_CHECK(c, CLIENT_MAGIC);
     if (is_asked || c->state == CLIENT_CLOSING) {
         client_to_down(c, is_asked ? c->down_text : NULL);
-        return;
+    } else {
+        client_to_down(c,
+                       reason == 0 ? "the broker ended the connection" : text);
     }
-    (void)snprintf(c->text, sizeof(c->text), "connection lost: %s",
-                   reason == 0 ? "the broker ended it" : text);
-    client_to_down(c, c->text);
 }
 
 static void
 client_on_connect(void *arg, struct stream *stream, int uv_error)
 {
     struct client *c = arg;
+    char why[CLIENT_WHY_SIZE];
     struct stream_events events = {.arg = c,
                                    .on_data = client_on_data,
                                    .on_drain = client_on_drain,
@@ -510,8 +516,8 @@ client_on_connect(void *arg, struct stream *stream, int uv_error)
     c->connect = NULL;
     c->now_us = bench_now_us();
     if (stream == NULL) {
-        (void)uv_strerror_r(uv_error, c->text, sizeof(c->text));
-        client_to_down(c, c->text);
+        (void)uv_strerror_r(uv_error, why, sizeof(why));
+        client_to_down(c, why);
         return;
     }
     c->stream = stream;
@@ -527,6 +533,7 @@ client_open(struct client *c, const struct bench_host *host)
     OBJ_CHECK(c, CLIENT_MAGIC);
     ASSERT(c->state == CLIENT_DOWN);
     client_to(c, CLIENT_CONNECTING);
+    c->host = *host;
     c->frame_max = AMQP_FRAME_SIZE_MAX;
     c->heartbeat_s = 0;
     c->is_blocked = false;

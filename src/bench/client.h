@@ -34,7 +34,8 @@ enum {
     CLIENT_CLOSE_MS = 5000,      /* for close-ok */
     CLIENT_BACKLOG_HIGH = 256 << 10,
     CLIENT_BACKLOG_LOW = 64 << 10,
-    CLIENT_TEXT_SIZE = 320
+    CLIENT_WHY_SIZE = 320,
+    CLIENT_TEXT_SIZE = CLIENT_WHY_SIZE + BENCH_HOST_SIZE + 8
 };
 
 enum client_state {
@@ -111,9 +112,11 @@ struct client {
     bool is_return; /* the content is not for the owner */
     uint64_t body_left;
     struct client_message message;
-    struct buf out; /* scratch */
-    const char *down_text;
-    char text[CLIENT_TEXT_SIZE];
+    struct buf out;         /* scratch */
+    struct bench_host host; /* the last one */
+    const char *down_text;  /* why the socket is being closed */
+    char why[CLIENT_WHY_SIZE];
+    char text[CLIENT_TEXT_SIZE]; /* the same with the host, for the owner */
 };
 
 /* A client that is down. SETUP is borrowed, EVENTS copied. */

@@ -389,8 +389,11 @@ check(struct bench_options *o, const struct given *given, struct error *err)
                          "and the consumer for the broker",
                          o->ack_every, o->prefetch);
     }
-    if (o->mode == BENCH_PUBLISH || o->mode == BENCH_CONSUME) {
-        *(o->mode == BENCH_PUBLISH ? &o->consumers : &o->publishers) = 0;
+    if (o->mode == BENCH_PUBLISH || o->mode > BENCH_GET) {
+        o->consumers = 0;
+    }
+    if (o->mode == BENCH_CONSUME || o->mode > BENCH_GET) {
+        o->publishers = 0;
     }
     if (o->mode <= BENCH_GET && o->publishers + o->consumers == 0) {
         return error_set(err, QR_EINVAL,

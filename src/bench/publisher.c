@@ -192,6 +192,7 @@ settle(struct publisher *p, struct publisher_pending *m, bool is_ack)
         }
     } else {
         t->counts.nacked++;
+        p->is_refused = true;
         if (t->options->reconnect) {
             send_again_later(p, m);
         }
@@ -402,7 +403,7 @@ publisher_pump(struct publisher *p, uint64_t now_us)
     struct publisher_pending m = {0};
 
     OBJ_CHECK(p, PUBLISHER_MAGIC);
-    if (!p->is_ready || p->client.state != CLIENT_OPEN) {
+    if (!p->is_ready || p->is_refused || p->client.state != CLIENT_OPEN) {
         p->is_late = true;
         return;
     }
@@ -428,6 +429,7 @@ publisher_tick(struct publisher *p, uint64_t now_us)
         return;
     }
     client_tick(&p->client, now_us);
+    p->is_refused = false;
     if (p->again.count > 0 || p->traffic->pace_us <= 0) {
         publisher_pump(p, now_us);
     }

@@ -48,6 +48,7 @@ struct publisher {
     uint64_t paced;    /* new messages so far */
     bool is_late;      /* could not publish when one was due */
     bool is_ready;     /* confirm.select-ok came */
+    bool is_refused;   /* by basic.nack: wait for the next tick */
     struct traffic_gap gap;
 };
 

@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/check.h"
@@ -126,6 +126,27 @@ row_gap(struct buf *out, const char *name, double gap_ms, double at_s,
 }
 
 static void
+rows_counters(struct buf *out, const struct bench_options *o,
+              const struct bench_result *r)
+{
+    const struct bench_counter *c = NULL;
+    unsigned i = 0;
+
+    for (i = 0; i < o->probes.count; i++) {
+        c = &r->counters[i];
+        buf_putf(out, "%-*.*s ", LABEL_WIDTH, (int)strcspn(c->name, "="),
+                 c->name);
+        if (c->is_known) {
+            buf_putf(out, "%12.1f /s   (%.4f per message)\n",
+                     (double)c->count / r->seconds,
+                     per_message(o, r, (double)c->count));
+        } else {
+            buf_put_text(out, "     unknown: the command gave no number\n");
+        }
+    }
+}
+
+static void
 rows_spent(struct buf *out, const struct bench_options *o,
            const struct bench_result *r)
 {
@@ -151,6 +172,7 @@ rows_spent(struct buf *out, const struct bench_options *o,
         buf_putf(out, "%12.1f MB   (%u processes)\n",
                  (double)s->resident_peak / BYTES_PER_MB, o->pids.count);
     }
+    rows_counters(out, o, r);
     label(out, "own CPU");
     buf_putf(out, "%12.1f %% of a core\n",
              r->seconds > 0 ? r->own_cpu_s / r->seconds * PERCENT : 0);
@@ -359,6 +381,8 @@ json_spent(struct json *j, const struct bench_options *o,
     const struct bench_spent *s = &r->spent;
     double unknown = (double)NAN;
     bool has_io = s->is_known && s->has_io;
+    const struct bench_counter *c = NULL;
+    unsigned i = 0;
 
     put_double(j, "cpu_s", s->is_known ? s->cpu_s : unknown);
     put_double(j, "cpu_s_per_million",
@@ -373,6 +397,18 @@ json_spent(struct json *j, const struct bench_options *o,
     put_double(j, "resident_peak_bytes",
                s->resident_peak > 0 ? (double)s->resident_peak : unknown);
     put_double(j, "own_cpu_s", r->own_cpu_s);
+    json_key(j, "counters");
+    json_object_begin(j);
+    for (i = 0; i < o->probes.count; i++) {
+        c = &r->counters[i];
+        json_key_bytes(j, c->name, strcspn(c->name, "="));
+        json_object_begin(j);
+        put_double(j, "count", c->is_known ? (double)c->count : unknown);
+        put_double(j, "per_message",
+                   c->is_known ? per_message(o, r, (double)c->count) : unknown);
+        json_object_end(j);
+    }
+    json_object_end(j);
 }
 
 void

@@ -99,6 +99,12 @@ settle_limit(const struct run *r)
     return r->options->settle_us;
 }
 
+static bool
+wants_probes(const struct run *r)
+{
+    return r->probes_count > 0;
+}
+
 static uint64_t
 close_limit(const struct run *r)
 {
@@ -183,7 +189,7 @@ settle_is_done(struct run *r, uint64_t now_us)
 }
 
 static void
-hold_enter(struct run *r)
+wait_enter(struct run *r)
 {
     (void)r;
 }
@@ -256,7 +262,7 @@ static const struct stage stages[] = {
      .limit_is_failure = true},
     {.name = "hold connections",
      .applies = is_connections,
-     .enter = hold_enter,
+     .enter = wait_enter,
      .is_done = when_time_is_over,
      .limit_us = duration_limit},
     {.name = "open and close connections",
@@ -279,6 +285,12 @@ static const struct stage stages[] = {
      .progress = run_admins_progress,
      .leave = admins_leave,
      .limit_is_failure = true,
+     .always = true},
+    {.name = "read probes",
+     .applies = wants_probes,
+     .enter = wait_enter,
+     .is_done = run_probes_done,
+     .limit_us = close_limit,
      .always = true},
 };
 
@@ -461,6 +473,7 @@ run_init(struct run *r, const struct bench_options *o,
     if (has_idles(r)) {
         run_idles_init(r);
     }
+    run_probes_init(r);
     r->stage = stage_from(r, 0);
 }
 
@@ -482,6 +495,7 @@ run_deinit(struct run *r)
     }
     run_traffic_deinit(r);
     run_idles_deinit(r);
+    run_probes_deinit(r);
     net_free(&r->net);
     rv = uv_loop_close(&r->loop);
     ASSERT(rv == 0);

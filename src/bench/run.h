@@ -31,6 +31,13 @@ struct bench_spent {
     uint64_t resident_peak; /* bytes, all together */
 };
 
+/* A counter that the broker keeps, by --probe. */
+struct bench_counter {
+    const char *name; /* in the options, up to '=' */
+    bool is_known;
+    uint64_t count; /* while it was measured */
+};
+
 struct bench_result {
     struct error error; /* why it failed */
     bool has_figures;
@@ -56,6 +63,7 @@ struct bench_result {
     double worst_confirm_gap_ms; /* of any one publisher */
     double worst_deliver_gap_ms;
     struct bench_spent spent;
+    struct bench_counter counters[BENCH_PROBES_MAX];
     double own_cpu_s;
     /* Modes declare, connections and churn. */
     uint64_t operations;

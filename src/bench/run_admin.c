@@ -23,8 +23,7 @@ run_admins_open(struct run *r, enum admin_task task, uint32_t count,
     r->admins = mem_zalloc(count, sizeof(r->admins[0]));
     for (work.first = 0; work.first < count; work.first++) {
         admin_init(&r->admins[work.first], o, &r->setup, &work);
-        admin_open(&r->admins[work.first],
-                   &o->hosts.list[work.first % o->hosts.count]);
+        admin_open(&r->admins[work.first], work.first % o->hosts.count);
     }
 }
 

@@ -48,6 +48,7 @@ run_measure_begin(struct run *r)
     if (r->options->pids.count > 0 && !r->has_sample) {
         run_fail(r, "--pids: a process is not there; give running ones");
     }
+    run_probes_begin(r);
     /* A silence that began before is not one of the measured time. */
     t->confirm_gap.last_us = r->publishers_count > 0 ? r->begin_us : 0;
     t->deliver_gap.last_us =
@@ -112,6 +113,7 @@ run_measure_end(struct run *r, uint64_t now_us)
             end.write_calls - r->begin_sample.write_calls;
     }
     r->has_sample = false;
+    run_probes_end(r);
     result->published = t->counts.published - r->begin.published;
     result->confirmed = t->counts.confirmed - r->begin.confirmed;
     result->delivered = t->counts.delivered - r->begin.delivered;
@@ -135,6 +137,7 @@ run_measure_finish(struct run *r)
     struct bench_result *result = r->result;
     const struct traffic *t = &r->traffic;
 
+    run_probes_finish(r);
     result->all = t->counts;
     result->confirm_latency = t->confirm_latency;
     result->deliver_latency = t->deliver_latency;

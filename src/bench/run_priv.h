@@ -3,7 +3,9 @@
  *   declare -> connect -> warm up -> measure -> settle -> close -> delete
  *   declare (measured) ----------------------------------------> delete
  *              open connections -> hold ----------------> close
- *              churn -----------------------------------> close */
+ *              churn -----------------------------------> close
+ *
+ * and last the probes' answers, if there are probes. */
 #ifndef BENCH_RUN_PRIV_H
 #define BENCH_RUN_PRIV_H
 
@@ -13,6 +15,7 @@
 #include <uv.h>
 
 #include "bench/admin.h"
+#include "bench/probe.h"
 #include "bench/run.h"
 #include "bench/traffic.h"
 
@@ -97,6 +100,9 @@ struct run {
     bool has_sample;
     uint64_t sample_us;
     uint64_t begin_own_us;
+    struct probe probes[BENCH_PROBES_MAX];
+    uint32_t probes_count;
+    uint64_t probes_begin[BENCH_PROBES_MAX];
 };
 
 /* Something makes going on pointless: the stages that clean up follow. */
@@ -109,6 +115,17 @@ void run_measure_end(struct run *r, uint64_t now_us);
 void run_measure_tick(struct run *r, uint64_t now_us);
 /* What is known only at the end: violations, silences, latencies. */
 void run_measure_finish(struct run *r);
+
+/* The commands that tell what only the broker knows. */
+void run_probes_init(struct run *r);
+void run_probes_deinit(struct run *r);
+/* Measuring begins: ask. */
+void run_probes_begin(struct run *r);
+/* Measuring ends: ask again. */
+void run_probes_end(struct run *r);
+bool run_probes_done(struct run *r, uint64_t now_us);
+/* What was counted in between. */
+void run_probes_finish(struct run *r);
 
 /* Begin TASK for all queues over COUNT connections, DEPTH requests each. */
 void run_admins_open(struct run *r, enum admin_task task, uint32_t count,
