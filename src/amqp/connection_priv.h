@@ -135,14 +135,6 @@ void amqp_connection_beat_start(struct amqp_connection *c);
 /* Begin or end one reason for not reading. */
 void amqp_connection_pause(struct amqp_connection *c, enum amqp_pause why,
                            bool on);
-/* End the connection with an error: connection.close, then CLOSING. The text
- * is put behind the code's name. METHOD is what caused it. */
-void amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
-                          uint32_t method, const char *fmt, ...) PRINTF(4, 5);
-/* The transport is to close. FLUSH: after what is queued. */
-void amqp_connection_end(struct amqp_connection *c, bool flush);
-/* A channel became idle: DRAINING may be over. */
-void amqp_connection_drained(struct amqp_connection *c);
 /* Tell the transport about a changed deadline; UINT64_MAX: none. */
 void amqp_connection_arm(struct amqp_connection *c);
 /* Set the state's deadline to MS from now; UINT64_MAX: none. */
@@ -151,6 +143,17 @@ void amqp_connection_expect(struct amqp_connection *c, uint64_t ms);
 void amqp_connection_blocked_check(struct amqp_connection *c);
 /* Ask for a turn. */
 void amqp_connection_want_turn(struct amqp_connection *c);
+
+/* closing.c */
+
+/* End the connection with an error: connection.close, then CLOSING. The text
+ * is put behind the code's name. METHOD is what caused it. */
+void amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
+                          uint32_t method, const char *fmt, ...) PRINTF(4, 5);
+/* The transport is to close. FLUSH: after what is queued. */
+void amqp_connection_end(struct amqp_connection *c, bool flush);
+/* A channel became idle: DRAINING may be over. */
+void amqp_connection_drained(struct amqp_connection *c);
 
 /* handshake.c */
 
