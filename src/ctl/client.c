@@ -258,10 +258,10 @@ receive_response(int fd, uint64_t deadline, uint8_t *code, struct buf *json)
 }
 
 int
-client_exchange(int fd, const void *request, size_t size, uint64_t timeout_ms,
+client_exchange(int fd, const void *request, size_t size, uint64_t wait_ms,
                 uint8_t *code, struct buf *json, struct error *err)
 {
-    uint64_t deadline = now_ms() + timeout_ms + CLIENT_GRACE_MS;
+    uint64_t deadline = now_ms() + wait_ms;
     uint8_t length[4];
     int rv;
 
@@ -286,7 +286,7 @@ client_exchange(int fd, const void *request, size_t size, uint64_t timeout_ms,
                          "the node did not answer within %llu ms. A change "
                          "that was asked for may still happen. Wait longer "
                          "with -t",
-                         (unsigned long long)(timeout_ms + CLIENT_GRACE_MS));
+                         (unsigned long long)wait_ms);
     case QR_EFORMAT:
     case QR_ETOOBIG:
         return error_set(err, -rv,
@@ -356,7 +356,8 @@ client_run(const char *path, const void *request, size_t size,
     if (rv != 0) {
         return connect_error(path, -rv, err);
     }
-    rv = client_exchange(fd, request, size, timeout_ms, code, json, err);
+    rv = client_exchange(fd, request, size, timeout_ms + CLIENT_GRACE_MS, code,
+                         json, err);
     (void)close(fd);
     return rv;
 }

@@ -37,9 +37,9 @@ MUST_USE int client_run(const char *path, const void *request, size_t size,
                         uint64_t timeout_ms, bool await, uint8_t *code,
                         struct buf *json, struct error *err);
 
-/* The same over FD, a connected socket. */
+/* The same over FD, a connected socket, within WAIT_MS and no more. */
 MUST_USE int client_exchange(int fd, const void *request, size_t size,
-                             uint64_t timeout_ms, uint8_t *code,
-                             struct buf *json, struct error *err);
+                             uint64_t wait_ms, uint8_t *code, struct buf *json,
+                             struct error *err);
 
 #endif

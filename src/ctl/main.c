@@ -198,7 +198,8 @@ main(int argc, char **argv)
     struct error err;
 
     error_clear(&err);
-    if (options_parse(argc - 1, argv + 1, &o, &err) != 0) {
+    if (options_parse(argc - 1, (const char *const *)(argv + 1), &o, &err) !=
+        0) {
         return fail(EXIT_CODE_USAGE, &err);
     }
     return o.command == COMMAND_help ? run_help(&o) : run_command(&o);

@@ -10,7 +10,7 @@
 /* What is being parsed. */
 struct parse {
     int argc;
-    char *const *argv;
+    const char *const *argv;
     int next;
     struct ctl_options *o;
     bool has_command;
@@ -220,7 +220,7 @@ make_help(struct parse *p)
 }
 
 int
-options_parse(int argc, char *const *argv, struct ctl_options *out,
+options_parse(int argc, const char *const *argv, struct ctl_options *out,
               struct error *err)
 {
     struct ctl_options o = {.command = COMMAND_help, .format = FORMAT_TABLE};

@@ -33,8 +33,8 @@ struct ctl_options {
 /* Parse what follows the program's name. Options may stand anywhere before
  * "--"; no arguments at all, and --help or -h with or without a command, ask
  * for help. -QR_EINVAL: ERR says what is wrong and what is right. */
-MUST_USE int options_parse(int argc, char *const *argv, struct ctl_options *out,
-                           struct error *err);
+MUST_USE int options_parse(int argc, const char *const *argv,
+                           struct ctl_options *out, struct error *err);
 /* Append the request (mgmt/protocol.h), without its length, with PASSWORD as
  * the last argument unless it is NULL. */
 void options_request(const struct ctl_options *o, const char *password,
