@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/mem.h"
 #include "base/text.h"
 
 enum {
@@ -232,9 +233,10 @@ identity_save(const char *dir, const struct identity *id, struct error *err)
 static int
 load(const char *path, struct identity *out, struct error *err)
 {
-    char text[IDENTITY_FILE_SIZE_MAX];
+    char *text = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n;
+    int rv;
 
     if (fd < 0 && errno == ENOENT) {
         return -QR_ENOENT;
@@ -242,12 +244,16 @@ load(const char *path, struct identity *out, struct error *err)
     if (fd < 0) {
         return io_error(err, path);
     }
-    n = read(fd, text, sizeof(text));
+    text = mem_alloc(IDENTITY_FILE_SIZE_MAX);
+    n = read(fd, text, IDENTITY_FILE_SIZE_MAX);
     (void)close(fd);
     if (n < 0) {
-        return io_error(err, path);
+        rv = io_error(err, path);
+    } else {
+        rv = error_wrap(err, parse(out, text, (size_t)n, err), "%s", path);
     }
-    return error_wrap(err, parse(out, text, (size_t)n, err), "%s", path);
+    mem_free(text);
+    return rv;
 }
 
 static int
