@@ -43,6 +43,7 @@ job_finish(struct job *job, enum exit_code code)
     m->env->ops->wake(m->env);
 }
 
+PRINTF(3, 0)
 static void
 put_message(struct job *job, const char *key, const char *fmt, va_list ap)
 {
