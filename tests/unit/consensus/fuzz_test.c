@@ -220,12 +220,12 @@ set_up(struct schedule *s)
     s->has_changes = chance(s, 60);
     s->is_storm = chance(s, 20);
     s->c = cluster_new(s->seed, s->nodes);
-    s->c->segment_size = 64 << 10 << below(s, 5);
+    s->c->segment_size = (uint64_t)65536 << below(s, 5);
     s->c->election_timeout_ms = 300 + (uint32_t)below(s, 700);
     s->c->heartbeat_ms =
         s->c->election_timeout_ms / (4 + (uint32_t)below(s, 8));
     s->c->snapshot_log_entries = 5 + below(s, 200);
-    s->c->snapshot_log_bytes = 1024 << below(s, 10);
+    s->c->snapshot_log_bytes = (uint64_t)1024 << below(s, 10);
     net = sim_net(s->c->sim);
     net.delay_max_us =
         net.delay_min_us + (uint32_t)below(s, chance(s, 50) ? 1000 : 100000);
