@@ -249,7 +249,12 @@ file_new(struct disk_real *d, int fd)
 }
 
 /* SIZE zeros, synced now and then so that a batch's sync does not have to wait
- * for all of them. */
+ * for all of them.
+ *
+ * They are written page by page, because a kernel with large folios makes one
+ * folio of each write, and a batch that touches a byte of a folio dirties all
+ * of it: with zeros written by the MiB, each batch of a page was accounted, in
+ * /proc/PID/io, as a MiB written (the disk itself wrote the page). */
 static int
 fill_zeros(int fd, uint64_t size)
 {

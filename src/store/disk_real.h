@@ -14,7 +14,8 @@ struct uv_loop_s;
 
 enum {
     DISK_REAL_READERS = 4,
-    DISK_REAL_ZERO_SIZE = 1 << 20, /* zeros written at once */
+    DISK_REAL_ZERO_SIZE = 4 << 10, /* zeros written at once: a page; see
+                                      fill_zeros() */
     DISK_REAL_SYNC_SIZE = 1 << 20  /* zeros between syncs */
 };
 

@@ -30,6 +30,9 @@
 #include "store/segment.h"
 #include "store/store_impl.h"
 
+/* Beyond any index that a log can reach, so that sums do not overflow. */
+static const uint64_t index_max = UINT64_MAX / 4;
+
 /* Where replay saw the newest record of a kind. */
 struct sighting {
     struct segment *segment; /* NULL: never */
@@ -140,18 +143,33 @@ sight(struct sighting *seen, struct segment *seg, const struct record *r)
     seen->size = r->size;
 }
 
+/* Whether R says something that this program could have written; its checksum
+ * only tells that it is as it was written. */
 static bool
 is_sane(const struct record *r)
 {
-    bool entry = r->type == RECORD_ENTRY || r->type == RECORD_STAGED;
     uint64_t body = r->size - RECORD_HEADER_SIZE;
 
-    if (entry) {
-        return r->index > 0 && r->index < UINT64_MAX / 2 && r->term > 0 &&
-               body <= STORE_ENTRY_SIZE_MAX && r->entry_type <= ENTRY_TYPE_MAX;
+    if (r->log == 0 || r->log == UINT32_MAX) {
+        return false;
     }
-    return r->type != RECORD_SNAPSHOT ||
-           (r->index > 0 && r->term >= r->index && r->term < UINT64_MAX / 2);
+    switch (r->type) {
+    case RECORD_ENTRY:
+    case RECORD_STAGED:
+        return r->index > 0 && r->index <= index_max && r->term > 0 &&
+               body <= STORE_ENTRY_SIZE_MAX && r->entry_type <= ENTRY_TYPE_MAX;
+    case RECORD_SNAPSHOT:
+        return r->index > 0 && r->term >= r->index && r->term <= index_max;
+    case RECORD_CUT:
+        return r->index <= index_max;
+    case RECORD_CREATED:
+        return body <= STORE_GROUP_HEADER_SIZE_MAX;
+    case RECORD_DELETED:
+        return r->index > 0;
+    case RECORD_HARD:
+    default:
+        return true;
+    }
 }
 
 static int
@@ -319,6 +337,9 @@ settle_tail(struct replay *rp, struct life *life, struct group_log *fresh)
     struct group *g = life->group;
 
     OBJ_CHECK(g, GROUP_MAGIC);
+    if (life->last_index < g->snapshot.index) {
+        return missing(rp, g, g->snapshot.index);
+    }
     for (qr_index at = g->snapshot.index + 1; at <= life->last_index; at++) {
         const struct entry_loc *loc = group_log_get(&g->entries, at);
 
