@@ -246,6 +246,9 @@ struct broker_consume_spec {
 void broker_consume(struct broker *b, struct broker_connection *c,
                     const struct broker_consume_spec *spec,
                     struct broker_consumer *consumer, struct broker_call *call);
+/* From now on CONSUMER may have LIMIT unsettled deliveries, instead of its
+ * prefetch; at least 1. What it has beyond that stays with it. */
+void broker_consumer_credit(struct broker_consumer *consumer, uint32_t limit);
 /* basic.cancel: no more deliveries; what is unsettled may still be settled. */
 void broker_consumer_cancel(struct broker_consumer *consumer,
                             struct broker_call *call);
@@ -276,7 +279,8 @@ bool broker_consumer_is_attached(const struct broker_consumer *consumer);
 struct meta_machine *broker_meta(struct broker *b);
 /* Connections of this shard (broker_connection.link). */
 struct list *broker_connections(struct broker *b);
-/* Close all connections with RabbitMQ's shutdown text and refuse new ones. */
+/* Close all connections with RabbitMQ's shutdown text, refuse new ones, and
+ * hand what this shard leads over to other nodes. */
 void broker_shutdown(struct broker *b);
 /* The cluster's name; and whether metadata has a leader that was heard of. */
 const char *broker_cluster_name(const struct broker *b);

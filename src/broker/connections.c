@@ -1,10 +1,13 @@
 /* Connections of this shard: registered so that operators see them, and so
  * that what an exclusive owner leaves behind goes with it. */
+#include <quorate/host.h>
 #include <string.h>
 
 #include "broker/bootstrap.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
+#include "broker/meta_group.h"
+#include "broker/queue_group.h"
 #include "machine/meta/meta_command.h"
 #include "shard/env.h"
 
@@ -91,10 +94,43 @@ broker_vhost_gone(struct broker *b, const struct meta_vhost *vhost)
     close_connections(b, &vhost->name, "vhost is deleted");
 }
 
+/* Ask a voter that can be reached to lead the group in this node's stead. */
+static void
+hand_over(struct broker *b, struct qr_group *group)
+{
+    struct qr_group_status status;
+
+    qr_group_status(group, &status);
+    if (!status.is_leader) {
+        return;
+    }
+    for (size_t i = 0; i < status.members_count; i++) {
+        const struct qr_member *m = &status.members[i].member;
+        qr_node_id node = qr_replica_node(m->id);
+
+        /* One that lags cannot take over: try the next. */
+        if (m->role == QR_ROLE_VOTER && node != b->env->node &&
+            b->env->ops->is_linked(b->env, node) &&
+            qr_group_transfer(group, node) == 0) {
+            return;
+        }
+    }
+}
+
 void
 broker_shutdown(struct broker *b)
 {
+    struct queue_group *g;
+    uint64_t id;
+    size_t pos;
+
     OBJ_CHECK(b, BROKER_MAGIC);
     b->is_shutting_down = true;
     close_connections(b, NULL, "shutdown");
+    map_foreach (&b->groups, pos, id, g) {
+        hand_over(b, queue_group_raft(g));
+    }
+    if (b->meta_group != NULL && meta_group_raft(b->meta_group) != NULL) {
+        hand_over(b, meta_group_raft(b->meta_group));
+    }
 }
