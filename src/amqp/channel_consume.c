@@ -22,6 +22,7 @@ consumer_free(struct amqp_consumer *consumer)
     }
     amqp_output_forget(ch->c, consumer);
     list_remove(&consumer->link);
+    list_remove(&consumer->waiting_link);
     consumer->magic = 0;
     mem_free(consumer);
 }
@@ -125,6 +126,51 @@ consumer_send(struct amqp_channel *ch, const struct broker_delivery *d,
     buf_deinit(&counted);
 }
 
+static void
+consumer_set_credit(struct amqp_consumer *consumer, uint32_t credit)
+{
+    if (credit != consumer->credit) {
+        consumer->credit = credit;
+        broker_consumer_credit(&consumer->bc, credit);
+    }
+}
+
+/* A delivery of SIZE bytes was written. Credit follows what the socket takes:
+ * a consumer that has less than it wants asks again when the socket has taken
+ * this, and one whose connection has too much to take gets no more. */
+static void
+consumer_pace(struct amqp_consumer *consumer, size_t size)
+{
+    struct amqp_connection *c = consumer->channel->c;
+    uint32_t average = consumer->size_average;
+    uint32_t sample = (uint32_t)MIN(size + 1, UINT32_MAX / 8);
+
+    consumer->size_average =
+        average == 0 ? sample : (uint32_t)((7ULL * average + sample) / 8);
+    if (c->out.written - c->out.taken > AMQP_BACKLOG_BYTES_MAX &&
+        consumer->unsettled < consumer->credit) {
+        consumer_set_credit(consumer, (uint32_t)consumer->unsettled);
+    }
+    if (consumer->credit < consumer->limit &&
+        !list_is_linked(&consumer->waiting_link)) {
+        list_push_back(&c->hungry, &consumer->waiting_link);
+        amqp_connection_want_turn(c);
+    }
+}
+
+void
+amqp_consumer_feed(struct amqp_consumer *consumer)
+{
+    uint64_t more = MAX(AMQP_CREDIT_BYTES / consumer->size_average, 1U);
+    uint64_t credit = MIN(consumer->unsettled + more, consumer->limit);
+
+    OBJ_CHECK(consumer, AMQP_CONSUMER_MAGIC);
+    if (!consumer->is_leaving && credit > consumer->credit &&
+        broker_consumer_is_attached(&consumer->bc)) {
+        consumer_set_credit(consumer, (uint32_t)credit);
+    }
+}
+
 /* The tag for delivery ID of CONSUMER. */
 static uint64_t
 consumer_tag_delivery(struct amqp_consumer *consumer, uint64_t id)
@@ -159,6 +205,7 @@ consumer_on_deliver(struct broker_consumer *bc, const struct broker_delivery *d)
     if (consumer->is_no_ack) {
         amqp_output_mark(ch->c, consumer, d->id);
     }
+    consumer_pace(consumer, d->body.size);
 }
 
 /* No more under its tag, or as a holder. */
@@ -221,6 +268,7 @@ consumer_new(struct amqp_channel *ch, struct amqp_text name)
 
     consumer->magic = AMQP_CONSUMER_MAGIC;
     consumer->channel = ch;
+    list_init(&consumer->waiting_link);
     consumer->bc.on_deliver = consumer_on_deliver;
     consumer->bc.on_cancelled = consumer_on_cancelled;
     consumer->bc.arg = consumer;
@@ -286,6 +334,12 @@ amqp_consumer_add(struct amqp_channel *ch, const struct amqp_basic_consume *m)
     }
     consumer = consumer_new(ch, tag);
     consumer->is_no_ack = m->no_ack;
+    consumer->limit =
+        ch->listed.prefetch > 0 ? ch->listed.prefetch : BROKER_PREFETCH_DEFAULT;
+    if (m->no_ack) {
+        consumer->limit = AMQP_NO_ACK_PREFETCH;
+    }
+    consumer->credit = MIN(consumer->limit, AMQP_CREDIT_INITIAL);
     list_push_back(&ch->consumers, &consumer->link);
     (void)strmap_put(&ch->tags, tag.data, tag.size, consumer);
     ch->listed.consumers_count++;
@@ -298,7 +352,6 @@ amqp_consume(struct amqp_channel *ch, const struct amqp_method *method)
     const struct amqp_basic_consume *m = &method->basic_consume;
     struct broker_consume_spec spec = {
         .arguments = meta_text_of(m->arguments),
-        .prefetch = m->no_ack ? AMQP_NO_ACK_PREFETCH : ch->listed.prefetch,
         .is_exclusive = m->exclusive,
         .is_no_ack = m->no_ack,
     };
@@ -317,6 +370,7 @@ amqp_consume(struct amqp_channel *ch, const struct amqp_method *method)
     }
     consumer = amqp_consumer_add(ch, m);
     spec.tag = (struct meta_text){consumer->name, consumer->name_size};
+    spec.prefetch = consumer->credit;
     ch->subject = consumer;
     amqp_channel_begin(ch, m->nowait, amqp_consume_done);
     broker_consume(ch->c->broker, &ch->c->bc, &spec, &consumer->bc, &ch->call);

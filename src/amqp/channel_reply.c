@@ -38,7 +38,7 @@ reply_declared(struct amqp_channel *ch, const struct broker_reply *reply)
     struct broker_consume_spec spec = {
         .tag = {consumer->name, consumer->name_size},
         .arguments = {"", 0},
-        .prefetch = AMQP_NO_ACK_PREFETCH,
+        .prefetch = consumer->credit,
         .is_exclusive = true,
         .is_no_ack = true,
     };

@@ -135,6 +135,7 @@ amqp_connection_new(const struct amqp_config *config, struct broker *broker,
     amqp_connection_set_state(c, AMQP_HEADER);
     map_init(&c->channels);
     list_init(&c->telling);
+    list_init(&c->hungry);
     buf_init(&c->out.frames);
     ring_init(&c->out.marks, sizeof(struct amqp_mark));
     amqp_connection_expect(c, timeout_ms > 0 ? timeout_ms

@@ -66,6 +66,7 @@ struct amqp_mark {
 struct amqp_output {
     struct buf frames; /* under construction; empty between calls */
     uint64_t written;  /* bytes, ever */
+    uint64_t taken;    /* of them, by the socket, as far as is known */
     uint64_t answers;  /* bytes of answers that may not be taken yet */
     struct ring marks; /* struct amqp_mark */
 };
@@ -106,6 +107,7 @@ struct amqp_connection {
     struct amqp_output out;
     struct map channels; /* number -> struct amqp_channel */
     struct list telling; /* channels that have confirms to tell */
+    struct list hungry;  /* consumers with less credit than they want */
     size_t congested;    /* channels whose publisher is */
     size_t waiting_frames;
     size_t waiting_bytes;

@@ -45,6 +45,14 @@ enum {
     /* Unsettled deliveries of a consumer without acknowledgements, between
      * queue and socket. */
     AMQP_NO_ACK_PREFETCH = 1024,
+    /* Deliveries that the socket has not taken: a consumer gets this many
+     * messages at first, then as many as make up so many bytes of its kind;
+     * beyond the maximum nobody on the connection gets more, until the socket
+     * has taken all but the last bytes. */
+    AMQP_CREDIT_INITIAL = 32,
+    AMQP_CREDIT_BYTES = 8 << 20,
+    AMQP_BACKLOG_BYTES_MAX = 16 << 20,
+    AMQP_BACKLOG_BYTES_LOW = 1 << 20,
     /* Bytes of deliveries to such consumers that are counted as one when the
      * socket takes them. */
     AMQP_DRAIN_MARK_BYTES = 16384,

@@ -182,6 +182,18 @@ amqp_output_forget(struct amqp_connection *c,
     }
 }
 
+/* Whoever was kept short may have more. */
+static void
+output_feed(struct amqp_connection *c)
+{
+    struct list *entry = NULL;
+
+    while ((entry = list_pop_front(&c->hungry)) != NULL) {
+        amqp_consumer_feed(
+            list_entry(entry, struct amqp_consumer, waiting_link));
+    }
+}
+
 void
 amqp_output_taken(struct amqp_connection *c, size_t backlog)
 {
@@ -197,6 +209,10 @@ amqp_output_taken(struct amqp_connection *c, size_t backlog)
         if (mark.consumer != NULL) {
             amqp_consumer_drained(mark.consumer, mark.id);
         }
+    }
+    c->out.taken = taken;
+    if (backlog <= AMQP_BACKLOG_BYTES_LOW) {
+        output_feed(c);
     }
     c->out.answers = MIN(c->out.answers, backlog);
     if (c->out.answers < AMQP_ANSWERS_BYTES_MAX / 2) {

@@ -112,6 +112,17 @@ broker_get(struct broker *b, struct broker_connection *connection,
 }
 
 void
+broker_consumer_credit(struct broker_consumer *consumer, uint32_t limit)
+{
+    struct consumer_impl *c = consumer->impl;
+
+    OBJ_CHECK(c, CONSUMER_MAGIC);
+    ASSERT(limit > 0);
+    c->prefetch = MIN(limit, QUEUE_CREDIT_MAX);
+    queue_client_credit(c->queue, c, c->prefetch);
+}
+
+void
 broker_consumer_cancel(struct broker_consumer *consumer,
                        struct broker_call *call)
 {

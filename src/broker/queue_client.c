@@ -236,6 +236,17 @@ queue_client_cancel(struct queue_client *q, struct consumer_impl *c,
                        c->number);
 }
 
+void
+queue_client_credit(struct queue_client *q, struct consumer_impl *c,
+                    uint32_t limit)
+{
+    uint64_t seq;
+
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    seq = client_next_seq(q);
+    queue_put_credit(&q->building, q->broker->session, seq, c->number, limit);
+}
+
 /* C's owner no longer waits for anything. */
 void
 client_forget_consumer(struct queue_client *q, struct consumer_impl *c)

@@ -65,6 +65,9 @@ void queue_client_detach(struct queue_client *q, struct consumer_impl *c);
 void queue_client_settle(struct queue_client *q, struct consumer_impl *c,
                          uint64_t first, uint64_t last,
                          enum broker_outcome outcome);
+/* C's new limit of unsettled deliveries. */
+void queue_client_credit(struct queue_client *q, struct consumer_impl *c,
+                         uint32_t limit);
 void queue_client_get_one(struct queue_client *q, struct consumer_impl *c,
                           struct broker_call *call);
 void queue_client_purge(struct queue_client *q, struct broker_call *call);

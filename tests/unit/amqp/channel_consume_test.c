@@ -111,10 +111,11 @@ Test(channel_consume, exclusive_and_prefetch_reach_the_broker)
     cr_assert(fake_broker_stats(c.broker)->last_is_exclusive);
     client_consume(&c, 1, "q", "no ack", true);
     cr_assert_eq(fake_broker_stats(c.broker)->last_prefetch,
-                 AMQP_NO_ACK_PREFETCH);
+                 AMQP_CREDIT_INITIAL);
     client_qos(&c, 1, 0);
     client_consume(&c, 1, "q", "unlimited", false);
-    cr_assert_eq(fake_broker_stats(c.broker)->last_prefetch, 0);
+    cr_assert_eq(fake_broker_stats(c.broker)->last_prefetch,
+                 AMQP_CREDIT_INITIAL);
 }
 
 Test(channel_consume, a_redelivery_says_so)

@@ -491,6 +491,16 @@ broker_consume(struct broker *b, struct broker_connection *connection,
 }
 
 void
+broker_consumer_credit(struct broker_consumer *outer, uint32_t limit)
+{
+    struct consumer *c = outer->impl;
+
+    ASSERT(limit > 0);
+    c->prefetch = limit;
+    c->b->stats.credits++;
+}
+
+void
 broker_consumer_cancel(struct broker_consumer *outer,
                        struct broker_call *call_outer)
 {

@@ -17,6 +17,7 @@ struct fake_stats {
     size_t published;
     size_t confirms_wanted;
     size_t settled_runs; /* calls of broker_settle */
+    size_t credits;      /* calls of broker_consumer_credit */
     size_t acked;
     size_t requeued;
     size_t discarded;

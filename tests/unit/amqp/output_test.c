@@ -101,6 +101,56 @@ Test(output, a_slow_reader_gets_its_credit_and_no_more)
     cr_assert_eq(fake_broker_stats(c.broker)->acked, 5000);
 }
 
+Test(output, credit_grows_to_the_prefetch_while_the_socket_takes_all)
+{
+    client_declare(&c, 1, "q");
+    client_qos(&c, 1, 1000);
+    client_consume(&c, 1, "q", "t", false);
+    fake_broker_fill(c.broker, "q", 2000, 100);
+    client_pump(&c);
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), 1000);
+    cr_assert_eq(fake_broker_stats(c.broker)->credits, 1);
+    client_ack(&c, 1, 1000, true);
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), 0);
+    cr_assert_eq(fake_broker_stats(c.broker)->credits, 1);
+}
+
+Test(output, a_small_prefetch_needs_no_pacing)
+{
+    client_declare(&c, 1, "q");
+    client_qos(&c, 1, AMQP_CREDIT_INITIAL);
+    client_consume(&c, 1, "q", "t", false);
+    fake_broker_fill(c.broker, "q", 100, 1000);
+    client_pump(&c);
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), 100 - AMQP_CREDIT_INITIAL);
+    cr_assert_eq(fake_broker_stats(c.broker)->credits, 0);
+}
+
+/* Of a slow reader with acknowledgements, so much is in memory, and no more;
+ * once it reads, it gets all it may have. */
+Test(output, large_messages_wait_for_the_socket)
+{
+    static const size_t size = 1 << 20;
+
+    client_declare(&c, 1, "q");
+    client_qos(&c, 1, 300);
+    client_consume(&c, 1, "q", "t", false);
+    c.has_no_backlog = false;
+    c.backlog = 0;
+    fake_broker_fill(c.broker, "q", 300, size);
+    for (int i = 0; i < 10; i++) {
+        client_pump(&c);
+    }
+    cr_assert_leq(c.backlog, (AMQP_CREDIT_INITIAL + 1) * (size + 100));
+    for (int i = 0; i < 100; i++) {
+        c.backlog = 0;
+        amqp_connection_writable(c.connection, 0);
+        client_pump(&c);
+        cr_assert_leq(c.backlog, AMQP_BACKLOG_BYTES_MAX + 2 * size);
+    }
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), 0, "all of its prefetch");
+}
+
 Test(output, what_is_cancelled_is_settled_when_it_is_taken)
 {
     struct amqp_method m = {.id = AMQP_basic_cancel};
