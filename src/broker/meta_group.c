@@ -3,10 +3,15 @@
  * It applies the log to shard 0's copy and passes each entry on, as it is, to
  * the other shards of this node, which apply it to theirs. When all of them
  * have, the other nodes are told (BROKER_META_APPLIED), so that whoever made a
- * change can wait until it is seen everywhere. */
+ * change can wait until it is seen everywhere.
+ *
+ * Followers learn that an entry is committed from the message after it, and
+ * clients wait for them: so the leader sends one, an entry that does nothing
+ * (a barrier nobody waits for), instead of leaving it to the next heartbeat. */
 #include "broker/meta_group.h"
 
 #include <quorate/host.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -14,6 +19,7 @@
 #include "broker/bootstrap.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
+#include "machine/meta/meta_command.h"
 #include "shard/env.h"
 
 enum {
@@ -26,7 +32,9 @@ struct meta_group {
     struct qr_group *raft;
     struct qr_standing standing;
     qr_index shard_applied[QR_SHARDS_MAX];
-    qr_index told; /* to the other nodes */
+    qr_index told;   /* to the other nodes */
+    struct buf echo; /* the entry that does nothing */
+    bool must_echo;  /* something else was applied as the leader */
 };
 
 static void
@@ -61,6 +69,14 @@ note_applied(struct meta_group *g, uint16_t shard, qr_index index)
 
 /* ---- the machine ---- */
 
+/* Whether BODY is more than what tells followers of a commit. */
+static bool
+is_change(const struct meta_group *g, const struct slice *body)
+{
+    return body != NULL && (body->size != g->echo.size ||
+                            memcmp(body->data, g->echo.data, body->size) != 0);
+}
+
 static void
 machine_apply(void *arg, const struct qr_entry *entry)
 {
@@ -74,6 +90,8 @@ machine_apply(void *arg, const struct qr_entry *entry)
     } else {
         meta_machine_apply(b->meta, entry->index, entry->time_ms, NULL, 0);
     }
+    g->must_echo =
+        g->must_echo || (entry->is_leading && is_change(g, entry->body));
     for (uint16_t i = 1; i < b->env->shards; i++) {
         struct frame *f = frame_new(FRAME_CALL, BROKER_META_ENTRY);
         uint8_t time[8];
@@ -179,6 +197,8 @@ meta_group_open(struct broker *b, struct error *err)
 
     g->magic = META_GROUP_MAGIC;
     g->broker = b;
+    buf_init(&g->echo);
+    meta_put_barrier(&g->echo, 0, 0);
     config.self = qr_replica(b->env->node, 1);
     for (size_t i = 0; i < b->config.initial_nodes_count; i++) {
         ASSERT(i < QR_MEMBERS_MAX);
@@ -189,6 +209,7 @@ meta_group_open(struct broker *b, struct error *err)
     config.stand = b->config.initial_nodes_count > 0 &&
                    b->config.initial_nodes[0] == b->env->node;
     if (qr_group_open(b->host, &config, &g->raft, err) != 0) {
+        buf_deinit(&g->echo);
         mem_free(g);
         return NULL;
     }
@@ -201,6 +222,7 @@ meta_group_free(struct meta_group **g)
     if (*g != NULL) {
         OBJ_CHECK(*g, META_GROUP_MAGIC);
         (*g)->magic = 0;
+        buf_deinit(&(*g)->echo);
         mem_free(*g);
         *g = NULL;
     }
@@ -343,6 +365,20 @@ meta_group_link_up(struct meta_group *g, qr_node_id node)
     tell_node(g, node);
 }
 
+/* Let the followers know of the commit now. */
+static void
+echo(struct meta_group *g)
+{
+    struct slice piece = slice_copy(g->echo.data, g->echo.size);
+
+    g->must_echo = false;
+    if (g->raft != NULL && g->standing.is_leader) {
+        /* Refused: then the heartbeat tells them. */
+        (void)qr_group_propose(g->raft, &piece, 1);
+    }
+    slice_unref(&piece);
+}
+
 void
 meta_group_flush(struct meta_group *g)
 {
@@ -350,6 +386,9 @@ meta_group_flush(struct meta_group *g)
     qr_index applied;
 
     OBJ_CHECK(g, META_GROUP_MAGIC);
+    if (g->must_echo) {
+        echo(g);
+    }
     applied = applied_by_all(g);
     if (applied == g->told) {
         return;
