@@ -252,8 +252,8 @@ on_message(void *arg, const struct client_message *m)
             t->deliver_first_us == 0 ? now_us : t->deliver_first_us;
         t->deliver_last_us = now_us;
     }
-    traffic_gap_note(&c->gap, now_us, t->is_measuring);
-    traffic_gap_note(&t->deliver_gap, now_us, t->is_measuring);
+    traffic_gap_note(&c->gap, now_us, t->measure_us);
+    traffic_gap_note(&t->deliver_gap, now_us, t->measure_us);
     t->worst_deliver_gap_us = MAX(t->worst_deliver_gap_us, c->gap.longest_us);
     if (m->head_size == sizeof(m->head)) {
         traffic_stamp_get(m->head, &stamp);

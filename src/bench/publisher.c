@@ -225,8 +225,8 @@ on_confirm(void *arg, uint64_t tag, bool multiple, bool is_ack)
         p->oldest_tag++;
     }
     if (is_ack) {
-        traffic_gap_note(&p->gap, now_us, t->is_measuring);
-        traffic_gap_note(&t->confirm_gap, now_us, t->is_measuring);
+        traffic_gap_note(&p->gap, now_us, t->measure_us);
+        traffic_gap_note(&t->confirm_gap, now_us, t->measure_us);
         t->worst_confirm_gap_us =
             MAX(t->worst_confirm_gap_us, p->gap.longest_us);
         if (t->is_measuring) {

@@ -7,20 +7,12 @@
 #include "bench/run_priv.h"
 #include "bench/verify.h"
 
-/* The broker's processes, unless one has gone. */
+/* The broker's processes, unless one has gone; ERR says which. */
 static bool
-take_sample(struct run *r, struct sample *out)
+take_sample(struct run *r, struct sample *out, struct error *err)
 {
-    struct error err;
-
-    error_clear(&err);
-    if (r->options->pids.count == 0) {
-        return false;
-    }
-    if (sample_take(&r->options->pids, out, &err) != 0) {
-        if (!r->options->quiet && r->has_sample) {
-            (void)fprintf(stderr, "quorate-bench: %s any more\n", err.text);
-        }
+    if (r->options->pids.count == 0 ||
+        sample_take(&r->options->pids, out, err) != 0) {
         return false;
     }
     r->result->spent.resident_peak =
@@ -32,38 +24,43 @@ void
 run_measure_begin(struct run *r)
 {
     struct traffic *t = &r->traffic;
+    struct error err;
 
+    error_clear(&err);
     if (r->is_begun) {
         return;
     }
     r->is_begun = true;
     t->is_measuring = true;
-    traffic_gap_reset(&t->confirm_gap);
-    traffic_gap_reset(&t->deliver_gap);
     r->begin_us = bench_now_us();
+    t->measure_us = r->begin_us;
     r->begin = t->counts;
     r->begin_own_us = sample_own_cpu_us();
     r->sample_us = r->begin_us;
-    r->has_sample = take_sample(r, &r->begin_sample);
+    r->has_sample = take_sample(r, &r->begin_sample, &err);
     if (r->options->pids.count > 0 && !r->has_sample) {
-        run_fail(r, "--pids: a process is not there; give running ones");
+        run_fail(r, "%s", err.text);
     }
     run_probes_begin(r);
-    /* A silence that began before is not one of the measured time. */
-    t->confirm_gap.last_us = r->publishers_count > 0 ? r->begin_us : 0;
-    t->deliver_gap.last_us =
-        r->consumers_count > 0 && r->publishers_count > 0 ? r->begin_us : 0;
+    /* Silence from the begin on counts, also before anything came. */
+    t->confirm_gap.last_us = r->begin_us;
+    t->deliver_gap.last_us = r->publishers_count > 0 ? r->begin_us : 0;
 }
 
 void
 run_measure_tick(struct run *r, uint64_t now_us)
 {
     struct sample now = {0};
+    struct error err;
 
+    error_clear(&err);
     if (r->has_sample &&
         now_us > r->sample_us + (uint64_t)RUN_SAMPLE_MS * BENCH_US_PER_MS) {
         r->sample_us = now_us;
-        r->has_sample = take_sample(r, &now);
+        r->has_sample = take_sample(r, &now, &err);
+        if (!r->has_sample && !r->options->quiet) {
+            (void)fprintf(stderr, "quorate-bench: %s any more\n", err.text);
+        }
     }
 }
 
@@ -98,12 +95,14 @@ run_measure_end(struct run *r, uint64_t now_us)
     struct bench_result *result = r->result;
     const struct traffic *t = &r->traffic;
     struct sample end = {0};
+    struct error err;
 
+    error_clear(&err);
     ASSERT(r->is_begun);
     result->has_figures = true;
     result->seconds = seconds_between(r->begin_us, now_us);
     result->own_cpu_s = seconds_between(r->begin_own_us, sample_own_cpu_us());
-    if (r->has_sample && take_sample(r, &end)) {
+    if (r->has_sample && take_sample(r, &end, &err)) {
         result->spent.is_known = true;
         result->spent.has_io = end.has_io && r->begin_sample.has_io;
         result->spent.cpu_s =

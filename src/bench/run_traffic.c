@@ -303,6 +303,7 @@ run_traffic_close(struct run *r)
 
     r->traffic.may_publish = false;
     r->traffic.is_measuring = false;
+    r->traffic.measure_us = 0;
     for (i = 0; i < r->consumers_count; i++) {
         consumer_ack(&r->consumers[i]);
         r->consumers[i].retry.at_us = 0;

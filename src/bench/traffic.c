@@ -49,20 +49,16 @@ traffic_stamp_age(const struct traffic_stamp *stamp, uint64_t now_us)
 }
 
 void
-traffic_gap_note(struct traffic_gap *gap, uint64_t now_us, bool measuring)
+traffic_gap_note(struct traffic_gap *gap, uint64_t now_us, uint64_t from_us)
 {
-    if (measuring && gap->last_us > 0 &&
-        now_us > gap->last_us + gap->longest_us) {
-        gap->longest_us = now_us - gap->last_us;
-        gap->longest_at_us = gap->last_us;
+    uint64_t begin_us = MAX(gap->last_us, from_us);
+
+    if (from_us > 0 && gap->last_us > 0 && now_us > begin_us &&
+        now_us - begin_us > gap->longest_us) {
+        gap->longest_us = now_us - begin_us;
+        gap->longest_at_us = begin_us;
     }
     gap->last_us = now_us;
-}
-
-void
-traffic_gap_reset(struct traffic_gap *gap)
-{
-    *gap = (struct traffic_gap){0};
 }
 
 void

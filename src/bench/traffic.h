@@ -54,7 +54,8 @@ struct traffic {
     bool run_is_known;     /* false: the first message tells */
     bool may_publish;
     bool is_measuring;
-    uint64_t left; /* new messages that may still be published */
+    uint64_t measure_us; /* since when; 0: not */
+    uint64_t left;       /* new messages that may still be published */
     uint64_t pace_start_us;
     double pace_us; /* between two messages of the run; 0: no pace */
     struct traffic_counts counts;
@@ -99,10 +100,10 @@ void traffic_stamp_get(const uint8_t *at, struct traffic_stamp *out);
 /* Microseconds from when STAMP was sent until NOW_US; 0 if that is later. */
 uint64_t traffic_stamp_age(const struct traffic_stamp *stamp, uint64_t now_us);
 
-/* Something came at NOW_US: the silence before it counts, if MEASURING. */
-void traffic_gap_note(struct traffic_gap *gap, uint64_t now_us, bool measuring);
-/* As before anything came. */
-void traffic_gap_reset(struct traffic_gap *gap);
+/* Something came at NOW_US: the silence before it counts as far as it is later
+ * than FROM_US; 0: not at all. */
+void traffic_gap_note(struct traffic_gap *gap, uint64_t now_us,
+                      uint64_t from_us);
 
 /* The name of queue INDEX, which has room for TRAFFIC_NAME_SIZE bytes. */
 void traffic_queue_name(const struct bench_options *o, uint32_t index,
