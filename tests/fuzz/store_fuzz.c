@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "fuzz/fuzz.h"
 #include "store/disk.h"
@@ -34,7 +35,7 @@ enum {
     ENTRIES_MAX = 300
 };
 
-/* A segment being made. */
+/* A segment being made; zeroed at first. */
 struct image {
     uint8_t bytes[SIZE];
     struct segment_header header;
@@ -53,7 +54,6 @@ struct image {
 static void
 image_start(struct image *im)
 {
-    memset(im, 0, sizeof(*im));
     im->header.version = QR_STORE_FORMAT;
     im->header.use = SEGMENT_IN_USE;
     im->header.sequence = 1;
@@ -295,23 +295,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct rng rng;
     struct disk_sim *sim;
     struct disk *disk;
-    struct image im;
+    struct image *im = mem_zalloc(1, sizeof(*im));
     struct cursor c;
     uint8_t flags;
 
     cursor_init(&c, data, size);
     flags = cursor_u8(&c);
-    image_start(&im);
-    image_fill(&im, flags, &c);
+    image_start(im);
+    image_fill(im, flags, &c);
     if ((flags & SEALED) != 0) {
-        image_seal(&im);
+        image_seal(im);
     }
-    buf_deinit(&im.index);
-    buf_deinit(&im.batch);
+    buf_deinit(&im->index);
+    buf_deinit(&im->batch);
     rng_init(&rng, 1);
     sim = disk_sim_new(&rng, 16 << 20);
     disk = disk_sim_disk(sim);
-    ASSERT(disk->ops->replace(disk, name, im.bytes, SIZE) == 0);
+    ASSERT(disk->ops->replace(disk, name, im->bytes, SIZE) == 0);
+    mem_free(im);
     run(sim);
     disk_sim_free(&sim);
     return 0;
