@@ -25,7 +25,7 @@ struct store;
 
 enum {
     NODE_SHARD_SOCKETS_MAX = 16,
-    NODE_SHARD_FAILURE_SIZE = 256
+    NODE_SHARD_FAILURE_SIZE = 512
 };
 
 /* What shards share; read only while they run. */
