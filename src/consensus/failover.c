@@ -193,6 +193,7 @@ failover_link(struct qr_host *host, enum link_event event,
         return;
     }
     peer = host_peer(host, info->node);
+    hibernate_link(host, info->node);
     if (event == LINK_UP) {
         link_up(peer, info);
         return;

@@ -167,7 +167,7 @@ replay_early(struct qr_group *g)
             struct raft_message m = e->message;
 
             e->group = 0;
-            replica_receive(g, &m);
+            replica_receive(g, &m, false);
         }
     }
 }
@@ -276,7 +276,7 @@ on_message(struct qr_host *host, const Raft__Message *pb, qr_node_id from,
                          host->bodies) != 0) {
         return false;
     }
-    replica_receive(g, &m);
+    replica_receive(g, &m, wire_is_quiet(pb));
     return true;
 }
 
@@ -682,7 +682,9 @@ qr_host_stats(const struct qr_host *host, struct qr_host_stats *out)
     *out = host->stats;
     out->groups = host->groups.count;
     out->groups_leading = 0;
+    out->groups_hibernating = 0;
     map_foreach (&host->groups, pos, key, g) {
         out->groups_leading += replica_is_leader(g) ? 1 : 0;
+        out->groups_hibernating += g->is_asleep ? 1 : 0;
     }
 }

@@ -3,13 +3,15 @@
  *   host.c        public host: frames in, links, the turn, durability
  *   outbox.c      messages out, many groups' to a frame, held while they must
  *   group.c       public group: open, propose, status, read, delete
- *   replica.c     one replica's steps, updates, applying
+ *   replica.c     one replica's steps and updates
+ *   apply.c       what is committed, and the standing
  *   start.c       its start and stop
  *   snapshot.c    taking snapshots; the manifest's envelope
  *   install.c     receiving a snapshot and its live entries
  *   stream.c      sending them
  *   membership.c  changes of members, leadership transfer
  *   failover.c    what links say about leaders
+ *   hibernate.c   idle groups sleep
  *   step.c wire.c the library's door; the wire
  */
 #ifndef CONSENSUS_INTERNAL_H
@@ -136,7 +138,9 @@ struct qr_group {
     raft_time timer_at; /* in the library's time */
     struct raft raft;
     struct step_guard guard;
-    raft_time time; /* of the last step */
+    raft_time time;    /* of the last step */
+    uint64_t slept_ms; /* by which the library's time is behind */
+    uint8_t sleepers;  /* members that said so, by place */
     char address[ADDRESS_SIZE];
 
     bool is_volatile;
@@ -155,6 +159,8 @@ struct qr_group {
     bool is_pressed; /* the next snapshot keeps nothing it need not */
     bool has_told;   /* `told` was told */
     bool is_new;     /* not yet looked at by a turn */
+    bool is_asleep;  /* hibernates: its time stands still */
+    bool is_hushed;  /* the step under way does not wake it */
 
     /* The leader that died, as its link says, and when to follow it. */
     qr_replica_id lost_leader;
@@ -292,7 +298,7 @@ void replica_settle(struct qr_group *g);
  * library's code; the bodies are consumed. */
 MUST_USE int replica_submit(struct qr_group *g, unsigned count);
 /* Receive M, whose entries are in host->entries and bodies (consumed). */
-void replica_receive(struct qr_group *g, struct raft_message *m);
+void replica_receive(struct qr_group *g, struct raft_message *m, bool is_quiet);
 /* Submit what was gathered in this turn. */
 void replica_propose(struct qr_group *g);
 /* The leader as this replica knows it; 0: unknown. */
@@ -309,6 +315,13 @@ void replica_configure(struct qr_group *g, const struct slice *body,
 void replica_decode(const struct slice *body, struct raft_configuration *out);
 /* Step a synthetic election at once. */
 void replica_stand(struct qr_group *g);
+
+/* apply.c */
+
+/* Apply the next entry, if it is committed and stored; whether it was. */
+bool apply_next(struct qr_group *g);
+/* Tell the machine where it stands, if that has changed. */
+void apply_standing(struct qr_group *g);
 
 /* group.c */
 
@@ -369,5 +382,21 @@ void failover_link(struct qr_host *host, enum link_event event,
 /* The leader's node died and it is ours to follow it: stand, if that is
  * possible now. Whether a step was made. */
 bool failover_try(struct qr_group *g);
+
+/* hibernate.c */
+
+/* Whether message M of GROUP is to be marked as quiet: a heartbeat that offers
+ * to sleep, or the answer that agrees. */
+bool hibernate_is_quiet(const struct qr_group *g, const struct raft_message *m);
+/* Whether quiet message M, not yet stepped, agrees with what we see. */
+bool hibernate_agrees(const struct qr_group *g, const struct raft_message *m);
+/* M agreed and has been stepped: sleep, if that is all. */
+void hibernate_after(struct qr_group *g, const struct raft_message *m);
+/* A leader without followers has nobody to ask. */
+void hibernate_alone(struct qr_group *g);
+/* Time goes on. */
+void hibernate_wake(struct qr_group *g);
+/* Something happened to the link to NODE: wake what has members there. */
+void hibernate_link(struct qr_host *host, qr_node_id node);
 
 #endif

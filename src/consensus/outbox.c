@@ -139,7 +139,8 @@ put(struct qr_group *g, struct peer *peer, const struct raft_message *m,
     uint64_t need, unsigned count)
 {
     struct qr_host *host = g->host;
-    struct wire_route route = {g->id, g->self, m->server_id};
+    struct wire_route route = {g->id, g->self, m->server_id,
+                               hibernate_is_quiet(g, m)};
     struct parcel *p = parcel_for(g, peer, need, count);
     size_t before = parcel_size(p);
 

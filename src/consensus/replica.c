@@ -24,10 +24,11 @@
 raft_time
 replica_now(struct qr_group *g)
 {
-    raft_time t = g->host->env->ops->now_ms(g->host->env) + TIME_ORIGIN_MS;
+    raft_time t =
+        g->host->env->ops->now_ms(g->host->env) + TIME_ORIGIN_MS - g->slept_ms;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (t > g->time) {
+    if (t > g->time && !g->is_asleep) {
         g->time = t;
     }
     return g->time;
@@ -160,6 +161,7 @@ store_entries(struct qr_group *g, struct raft_update *u)
                     is_ours ? &host->bodies[from + i] : NULL,
                     &host->records[i]);
     }
+    g->sleepers = 0;
     cap_reports(g, first);
     batch = store_append(host->store, g->id, first, host->records, n);
     add_report(g, batch, first + n - 1);
@@ -208,6 +210,7 @@ note_state(struct qr_group *g, struct raft_update *u)
         g->was_elected = false;
         g->is_serving = false;
         g->pending_size = 0;
+        g->sleepers = 0;
         g->intent = INTENT_NONE;
         replica_drop_gathered(g);
     }
@@ -250,6 +253,9 @@ replica_step(struct qr_group *g, struct raft_event *event,
 
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(g->is_running);
+    if (g->is_asleep && !g->is_hushed) {
+        hibernate_wake(g);
+    }
     if (event->time == 0) {
         event->time = replica_now(g);
     }
@@ -388,7 +394,7 @@ receive_append(struct qr_group *g, const struct raft_message *m)
 }
 
 void
-replica_receive(struct qr_group *g, struct raft_message *m)
+replica_receive(struct qr_group *g, struct raft_message *m, bool is_quiet)
 {
     char address[ADDRESS_SIZE];
     struct raft_event event = {.type = RAFT_RECEIVE};
@@ -403,11 +409,16 @@ replica_receive(struct qr_group *g, struct raft_message *m)
     }
     host_address(m->server_id, address);
     m->server_address = address;
+    g->is_hushed = is_quiet && hibernate_agrees(g, m);
     if (m->type == RAFT_APPEND_ENTRIES) {
         receive_append(g, m);
     } else {
         event.receive.message = m;
         must_step(g, &event);
+    }
+    if (g->is_hushed) {
+        g->is_hushed = false;
+        hibernate_after(g, m);
     }
     replica_settle(g);
 }
@@ -526,118 +537,6 @@ report(struct qr_group *g)
     return true;
 }
 
-static void
-tell_standing(struct qr_group *g)
-{
-    struct qr_standing s = {0};
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    if (g->is_running) {
-        s.is_leader = g->is_serving;
-        s.term = raft_current_term(&g->raft);
-        s.leader = qr_replica_node(replica_leader(g));
-    }
-    if (replica_is_leader(g) && !g->is_serving) {
-        s.leader = 0;
-    }
-    if (g->has_told && s.is_leader == g->told.is_leader &&
-        s.term == g->told.term && s.leader == g->told.leader) {
-        return;
-    }
-    g->has_told = true;
-    g->told = s;
-    if (g->ops->standing != NULL) {
-        g->ops->standing(g->machine, &s);
-    }
-}
-
-void
-replica_configure(struct qr_group *g, const struct slice *body, qr_index index)
-{
-    struct raft_configuration c;
-    bool has_us = false;
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    ASSERT(index >= g->configuration_index);
-    replica_decode(body, &c);
-    for (unsigned i = 0; i < c.n; i++) {
-        has_us = has_us || c.servers[i].id == g->self;
-    }
-    raft_configuration_close(&c);
-    if (has_us) {
-        g->is_member = true;
-    } else if (g->is_member) {
-        g->is_leaving = true; /* ids are not used again: this is final */
-        host_attend(g);
-    }
-    if (body != &g->configuration) {
-        slice_unref(&g->configuration);
-        g->configuration = slice_ref(body);
-    }
-    g->configuration_index = index;
-}
-
-static void
-apply_change(struct qr_group *g, const struct store_entry *e, qr_index index)
-{
-    struct raft_event event = {.type = RAFT_CONFIGURATION};
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    event.configuration.index = index;
-    replica_decode(&e->data, &event.configuration.conf);
-    must_step(g, &event); /* takes the configuration over */
-    replica_configure(g, &e->data, index);
-}
-
-/* Apply the next entry, if it is committed and stored. */
-static bool
-apply_next(struct qr_group *g)
-{
-    qr_index index = g->applied + 1;
-    struct store_entry e;
-    struct slice body = slice_empty();
-    struct qr_entry entry = {0};
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    if (g->is_installing || index > MIN(g->commit, g->raft.last_stored)) {
-        return false;
-    }
-    if (store_read(g->host->store, g->id, index, &e) != 0) {
-        UNREACHABLE("a committed entry cannot be read");
-    }
-    g->applied = index;
-    if (e.type == RAFT_CHANGE) {
-        apply_change(g, &e, index);
-    }
-    entry.index = index;
-    entry.term = e.term;
-    entry.is_leading =
-        replica_is_leader(g) && e.term == raft_current_term(&g->raft);
-    if (e.type == RAFT_COMMAND && e.data.size >= ENTRY_HEADER_SIZE) {
-        size_t size = e.data.size - ENTRY_HEADER_SIZE;
-
-        entry.time_ms = get_u64le(e.data.data);
-        body = slice_sub(&e.data, ENTRY_HEADER_SIZE, size);
-        entry.body = &body;
-        g->clock_ms = MAX(g->clock_ms, entry.time_ms);
-        if (entry.is_leading) {
-            g->pending_size -= MIN(g->pending_size, size);
-        }
-    }
-    g->ops->apply(g->machine, &entry);
-    g->host->stats.entries_applied++;
-    if (entry.is_leading && !g->is_serving) {
-        g->is_serving = true;
-        tell_standing(g);
-    }
-    if (e.type == RAFT_CHANGE && g->ops->members != NULL) {
-        g->ops->members(g->machine);
-    }
-    slice_unref(&body);
-    slice_unref(&e.data);
-    return true;
-}
-
 /* Arm the timer for what the library wants next. It mostly moves away, so a
  * timer that runs too early is left to look again (a heap is not touched for
  * each message). Rule 12: never for the past. */
@@ -648,7 +547,7 @@ arm(struct qr_group *g)
     raft_time due;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (!g->is_running) {
+    if (!g->is_running || g->is_asleep) {
         timers_stop(&g->host->env->timers, &g->timer);
         return;
     }
@@ -663,7 +562,8 @@ arm(struct qr_group *g)
         return;
     }
     g->timer_at = due;
-    timers_start(&g->host->env->timers, &g->timer, due - TIME_ORIGIN_MS);
+    timers_start(&g->host->env->timers, &g->timer,
+                 due - TIME_ORIGIN_MS + g->slept_ms);
 }
 
 /* One more thing that is due; false when nothing is. */
@@ -700,7 +600,7 @@ replica_settle(struct qr_group *g)
     while (settle_once(g, &budget)) {
     }
     if (!g->is_leaving) {
-        tell_standing(g);
+        apply_standing(g);
     }
     g->is_settling = false;
     if (g->gather != NULL && raft_transferee(&g->raft) == 0) {
@@ -733,6 +633,7 @@ on_timer(void *arg)
             return;
         }
         must_step(g, &event);
+        hibernate_alone(g);
     }
     replica_settle(g);
 }

@@ -241,7 +241,10 @@ snapshot_consider(struct qr_group *g)
         g->install != NULL || !is_due(g)) {
         return;
     }
-    if (g->applied <= g->snapshot_index || g->configuration.size == 0) {
+    /* Guard 12: of a snapshot at 1 the library believes that it still has
+     * entry 1, and sends a follower that has nothing neither of them. */
+    if (g->applied <= MAX(g->snapshot_index, (qr_index)1) ||
+        g->configuration.size == 0) {
         g->wants_snapshot = false; /* it would free nothing */
         return;
     }

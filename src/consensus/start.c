@@ -268,6 +268,7 @@ replica_stop(struct qr_group *g)
     if (!g->is_running) {
         return;
     }
+    hibernate_wake(g);
     raft_close(&g->raft, NULL);
     g->is_running = false;
     g->is_installing = false;

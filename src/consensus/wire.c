@@ -195,9 +195,11 @@ wire_put(struct buf *out, const struct wire_route *route,
     switch (m->type) {
     case RAFT_APPEND_ENTRIES:
         fill_append(&pb, &b.append, m, entries);
+        b.append.quiet = route->is_quiet;
         break;
     case RAFT_APPEND_ENTRIES_RESULT:
         fill_append_result(&pb, &b.append_result, m);
+        b.append_result.quiet = route->is_quiet;
         break;
     case RAFT_REQUEST_VOTE:
         fill_vote(&pb, &b.vote, m);
@@ -256,6 +258,16 @@ wire_is_sane(const Raft__Message *pb)
     default:
         return false;
     }
+}
+
+bool
+wire_is_quiet(const Raft__Message *pb)
+{
+    if (pb->body_case == RAFT__MESSAGE__BODY_APPEND) {
+        return pb->append->quiet;
+    }
+    return pb->body_case == RAFT__MESSAGE__BODY_APPEND_RESULT &&
+           pb->append_result->quiet;
 }
 
 static void

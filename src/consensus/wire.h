@@ -54,6 +54,7 @@ struct wire_route {
     qr_group_id group;
     qr_replica_id from;
     qr_replica_id to;
+    bool is_quiet; /* of an AppendEntries or its result: see hibernate.c */
 };
 
 /* What is told of the entries of an AppendEntries: their terms in runs and
@@ -77,6 +78,8 @@ void wire_put(struct buf *out, const struct wire_route *route,
 /* Whether PB is complete and sane: a body, ids that are not 0, entries that
  * match their runs. */
 bool wire_is_sane(const Raft__Message *pb);
+/* Whether PB is marked as quiet. */
+bool wire_is_quiet(const Raft__Message *pb);
 /* Into *OUT, without its entries and addresses. PB is sane. */
 void wire_get(const Raft__Message *pb, struct raft_message *out);
 /* The entries of A, whose bodies are the next of CONTENT from *AT on. BODIES

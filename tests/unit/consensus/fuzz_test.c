@@ -24,10 +24,12 @@ struct schedule {
     unsigned groups;
     uint64_t restart_at[CLUSTER_NODES_MAX + 1];
     uint64_t heal_at;
+    uint64_t idle_until;
     bool has_faults;
     bool has_cuts;
     bool has_changes;
     bool is_storm;
+    bool is_sleepy; /* pauses, in which groups hibernate */
     uint32_t next_incarnation;
 };
 
@@ -189,6 +191,13 @@ static void
 tick(struct schedule *s)
 {
     restart_due(s, false);
+    if (now_ms(s) < s->idle_until) {
+        cluster_run(s->c, 1 + below(s, 2 * STEP_MS));
+        return;
+    }
+    if (chance(s, s->is_sleepy ? 5 : 0)) {
+        s->idle_until = now_ms(s) + below(s, 3000);
+    }
     do_propose(s);
     if (s->has_faults && chance(s, s->is_storm ? 15 : 4)) {
         do_fault(s);
@@ -219,6 +228,7 @@ set_up(struct schedule *s)
     s->has_cuts = chance(s, 70);
     s->has_changes = chance(s, 60);
     s->is_storm = chance(s, 20);
+    s->is_sleepy = chance(s, 40);
     s->c = cluster_new(s->seed, s->nodes);
     s->c->segment_size = (uint64_t)65536 << below(s, 5);
     s->c->election_timeout_ms = 300 + (uint32_t)below(s, 700);

@@ -6,7 +6,7 @@
 #include "lib/harness.h"
 
 static const struct wire_route route = {17, (UINT64_C(1) << 32) | 1,
-                                        (UINT64_C(2) << 32) | 9};
+                                        (UINT64_C(2) << 32) | 9, false};
 
 /* Put M, and read it back as the only message of a batch. */
 static Raft__Batch *
