@@ -131,7 +131,9 @@ uint64_t store_hard_state(struct store *s, qr_group_id group, qr_term term,
 uint64_t store_append(struct store *s, qr_group_id group, qr_index first,
                       const struct store_entry *entries, size_t count);
 /* Record a snapshot of the own machine, snapshot->index > the previous one and
- * <= last_index. Entries <= index outside `live` are released once durable. */
+ * <= last_index; all of `live` is present. Entries <= index outside `live` can
+ * no longer be read, and give their space back once the snapshot is durable.
+ * Configuration and manifest: together up to STORE_ENTRY_SIZE_MAX. */
 uint64_t store_snapshot(struct store *s, qr_group_id group,
                         const struct store_snapshot *snapshot);
 /* Stage a live entry that belongs to a snapshot being received; kept beside
@@ -139,9 +141,10 @@ uint64_t store_snapshot(struct store *s, qr_group_id group,
 uint64_t store_stage(struct store *s, qr_group_id group, qr_index index,
                      const struct store_entry *entry);
 void store_stage_drop(struct store *s, qr_group_id group);
-/* Replace the group's log and snapshot by SNAPSHOT and the staged entries;
- * live entries already present at the same index and term count as staged.
- * last_index becomes snapshot->index. -QR_ENOENT (with the first missing index
+/* Replace the group's log and snapshot by SNAPSHOT and the staged entries. A
+ * live entry that is not staged is taken from the log; that it is the same one
+ * there is the caller's to see to: it stages those whose store_term() differs.
+ * snapshot->index > the previous one; last_index becomes snapshot->index. -QR_ENOENT (with the first missing index
  * in *MISSING) when a live entry is neither staged nor present. */
 MUST_USE int store_install(struct store *s, qr_group_id group,
                            const struct store_snapshot *snapshot,
@@ -182,7 +185,8 @@ void store_fetch(struct store *s, struct store_fetch *fetch);
  * MAX; the host asks them for a snapshot when store_is_pressed(). */
 size_t store_pinning_groups(struct store *s, qr_group_id *out, size_t max);
 /* The log holds more than twice its live bytes and 256 MiB (or four segments
- * where they are small). */
+ * where they are small). Entries that no snapshot covers yet do not count as
+ * live: only a snapshot can tell which of them are. */
 bool store_is_pressed(const struct store *s);
 void store_stats(const struct store *s, struct store_stats *out);
 
