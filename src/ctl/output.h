@@ -20,8 +20,8 @@ struct output_style {
     bool has_headers; /* of tables */
 };
 
-/* Write the response of SIZE bytes at JSON: what is for standard output to OUT, notes and errors to ERRORS. -QR_EFORMAT and ERR: it
- * is not one. */
+/* Write the response of SIZE bytes at JSON: what is for standard output to OUT,
+ * notes and errors to ERRORS. -QR_EFORMAT and ERR: it is not one. */
 MUST_USE int output_format(const struct output_style *style, const char *json,
                            size_t size, struct buf *out, struct buf *errors,
                            struct error *err);

@@ -66,13 +66,18 @@ put_list(row_cb row, void *arg, const char *key, const struct config_list *list)
 void
 environment_each(const struct config *config, row_cb row, void *arg)
 {
-#define TEXT(key, member)                                 put_text(row, arg, key, config->member);
-#define NUMBER(key, member)                               put_number(row, arg, key, config->member);
-#define BOOL(key, member)                                 put_bool(row, arg, key, config->member);
-#define LEVEL(key, member)                                put_level(row, arg, key, config->member);
-#define FLAG(key, member)                                 put_list(row, arg, key, &config->member);
-#define LIST(key, member)                                 put_list(row, arg, key, &config->member);
-#define CONFIG(key, member, type, def, least, most, help) type(key, member)
+    /* The types of config.def's rows name the functions above. */
+#define TEXT(value)   put_text(row, arg, key, (value))
+#define NUMBER(value) put_number(row, arg, key, (value))
+#define BOOL(value)   put_bool(row, arg, key, (value))
+#define LEVEL(value)  put_level(row, arg, key, (value))
+#define FLAG(value)   put_list(row, arg, key, &(value))
+#define LIST(value)   put_list(row, arg, key, &(value))
+#define CONFIG(name, member, type, def, least, most, help) \
+    do {                                                   \
+        const char *key = (name);                          \
+        type(config->member);                              \
+    } while (0);
 #include "daemon/config.def"
 #undef CONFIG
 #undef TEXT

@@ -82,7 +82,7 @@ void gather_answer(struct gather *g, struct address from,
                    const struct frame *f);
 /* The link to NODE is down. */
 void gather_link_down(struct gather *g, qr_node_id node);
-/* The answer of target I, to be read with record_get_...; empty if it failed. */
+/* The answer of target I, for record_get_...; empty if it failed. */
 struct cursor gather_bytes(const struct gather *g, size_t i);
 
 #endif

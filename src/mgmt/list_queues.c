@@ -1,8 +1,8 @@
 /* list_queues. Names and declarations come from this shard's copy of the
  * metadata; what only a replica knows is asked of all shards of all nodes when
  * a column needs it. A queue's counts are its leader's; without a leader they
- * are those of the replica that applied most, and the state says why: "electing"
- * (a majority answered), "minority" or "down" (nobody did). */
+ * are those of the replica that applied most, and the state says why:
+ * "electing" (a majority answered), "minority" or "down" (nobody did). */
 #include "mgmt/list_queues.h"
 
 #include <string.h>

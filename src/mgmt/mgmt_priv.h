@@ -134,10 +134,10 @@ void job_poll(struct job *job, timer_cb cb, uint64_t ms);
 
 /* ---- mgmt.c ---- */
 
-/* The name of NODE, or "node N" in SCRATCH if the metadata does not know it. */
 enum {
     NODE_SCRATCH_SIZE = 32
 };
+/* The name of NODE, or "node N" in SCRATCH if the metadata does not know it. */
 struct meta_text mgmt_node_name(const struct mgmt *m, qr_node_id node,
                                 char scratch[NODE_SCRATCH_SIZE]);
 /* How many shards NODE has; 0 when it is not linked. */

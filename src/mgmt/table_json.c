@@ -1,5 +1,6 @@
 /* See table_json.h. Type letters are RabbitMQ's where they differ from the
- * specification's (amqp/table.h). Recursion is bounded by TABLE_JSON_DEPTH_MAX. */
+ * specification's (amqp/table.h). Recursion is bounded by
+ * TABLE_JSON_DEPTH_MAX. */
 #include "mgmt/table_json.h"
 
 #include <math.h>

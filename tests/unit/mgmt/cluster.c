@@ -1,5 +1,5 @@
 /* See cluster.h. */
-#include "mgmt/cluster.h"
+#include "unit/mgmt/cluster.h"
 
 #include <stdio.h>
 

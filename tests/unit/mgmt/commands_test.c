@@ -1,8 +1,8 @@
 /* Commands on simulated nodes: what they change, what they list, what they
  * refuse and with which exit code. */
 #include "lib/harness.h"
-#include "mgmt/cluster.h"
 #include "mgmt/protocol.h"
+#include "unit/mgmt/cluster.h"
 
 /* Assert that LINE on node 1 of C says so. */
 #define SAYS(line, code, text) \

@@ -1,8 +1,8 @@
 /* Commands that need other nodes: everything is asked, nothing waits beyond
  * its deadline, and what is missing is named. */
 #include "lib/harness.h"
-#include "mgmt/cluster.h"
 #include "mgmt/protocol.h"
+#include "unit/mgmt/cluster.h"
 
 /* Assert that LINE on node I of C says so. */
 #define SAYS(i, line, code, text) \
