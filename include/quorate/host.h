@@ -9,12 +9,11 @@
 #ifndef QUORATE_HOST_H
 #define QUORATE_HOST_H
 
+#include <quorate/machine.h>
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/machine.h>
-#include <quorate/types.h>
 
 struct env;
 struct error;
@@ -65,8 +64,8 @@ enum qr_unknown {
 };
 
 struct qr_host_config {
-    struct env *env;     /* borrowed for the host's life */
-    struct store *store; /* borrowed; its callbacks are the host's */
+    struct env *env;               /* borrowed for the host's life */
+    struct store *store;           /* borrowed; its callbacks are the host's */
     uint32_t heartbeat_ms;         /* 0: 500 */
     uint32_t election_timeout_ms;  /* 0: 2000; randomised up to twice that */
     uint64_t snapshot_log_bytes;   /* 0: 16 MiB; log since the last snapshot */
@@ -152,8 +151,7 @@ int qr_group_add(struct qr_group *group, qr_replica_id replica);
 int qr_group_promote(struct qr_group *group, qr_replica_id replica);
 int qr_group_remove(struct qr_group *group, qr_replica_id replica);
 
-void qr_group_status(const struct qr_group *group,
-                     struct qr_group_status *out);
+void qr_group_status(const struct qr_group *group, struct qr_group_status *out);
 /* Snapshot soon, whatever the thresholds say. */
 void qr_group_snapshot(struct qr_group *group);
 

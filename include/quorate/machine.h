@@ -8,11 +8,10 @@
 #ifndef QUORATE_MACHINE_H
 #define QUORATE_MACHINE_H
 
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <quorate/types.h>
 
 struct buf;
 struct ranges;
@@ -34,7 +33,8 @@ struct qr_entry {
 
 /* What changed in the standing of this replica. */
 struct qr_standing {
-    bool is_leader; /* and its own term's first entry is applied: it may serve */
+    bool
+        is_leader; /* and its own term's first entry is applied: it may serve */
     qr_term term;
     qr_node_id leader; /* 0 = unknown */
 };
@@ -44,8 +44,7 @@ struct qr_machine_ops {
     void (*apply)(void *machine, const struct qr_entry *entry);
     /* Append the whole state after the last applied entry to MANIFEST, and to
      * LIVE the indexes of earlier entries whose bodies it still needs. */
-    void (*snapshot)(void *machine, struct buf *manifest,
-                     struct ranges *live);
+    void (*snapshot)(void *machine, struct buf *manifest, struct ranges *live);
     /* Replace the state by what snapshot() wrote at INDEX. SIZE 0: the empty
      * state. 0 or -QR_EFORMAT. */
     int (*restore)(void *machine, qr_index index, const void *manifest,
