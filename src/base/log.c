@@ -11,6 +11,16 @@ static const char *const LOG_NAMES[] = {"debug", "info",     "warning",
 
 _Static_assert(ARRAY_COUNT(LOG_NAMES) == LOG_NONE + 1, "one name a level");
 
+/* Clients choose names that are logged: none of them may begin a line of its
+ * own, or drive a terminal. */
+static void
+log_make_line(char *text)
+{
+    for (char *c = text; *c != '\0'; c++) {
+        *c = (unsigned char)*c < ' ' || *c == 0x7f ? '?' : *c;
+    }
+}
+
 void
 log_at(const struct logger *logger, enum log_level level, const char *category,
        const char *fmt, ...)
@@ -31,6 +41,7 @@ log_at(const struct logger *logger, enum log_level level, const char *category,
     if ((size_t)size >= sizeof(text)) {
         memcpy(text + sizeof(text) - 4, "...", 4);
     }
+    log_make_line(text);
     logger->sink(logger->arg, level, category, text);
 }
 

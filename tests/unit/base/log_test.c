@@ -34,6 +34,15 @@ Test(log, hands_a_formatted_line_to_the_sink)
     cr_assert_str_eq(s.text, "queue q has 3 messages");
 }
 
+Test(log, a_name_from_outside_makes_no_line_of_its_own)
+{
+    struct seen s = {0};
+    struct logger l = {seen_sink, &s, LOG_INFO};
+
+    log_info(&l, "connection", "user '%s'", "a\n[error]\x1b[2J\x7f\xc3\xa4");
+    cr_assert_str_eq(s.text, "user 'a?[error]?[2J?\xc3\xa4'");
+}
+
 Test(log, drops_lines_below_its_level)
 {
     struct seen s = {0};
