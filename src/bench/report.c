@@ -66,6 +66,17 @@ write_amplification(const struct bench_options *o, const struct bench_result *r)
     return per_message(o, r, (double)r->spent.written) / (double)o->size;
 }
 
+/* What neither the broker, as far as its processes are known, nor this one
+ * has spent. */
+static double
+others_cpu_s(const struct bench_result *r)
+{
+    double others = r->machine_cpu_s - r->own_cpu_s -
+                    (r->spent.is_known ? r->spent.cpu_s : 0);
+
+    return others > 0 ? others : 0;
+}
+
 static void
 label(struct buf *out, const char *text)
 {
@@ -174,8 +185,10 @@ rows_spent(struct buf *out, const struct bench_options *o,
     }
     rows_counters(out, o, r);
     label(out, "own CPU");
-    buf_putf(out, "%12.1f %% of a core\n",
-             r->seconds > 0 ? r->own_cpu_s / r->seconds * PERCENT : 0);
+    buf_putf(out, "%12.1f %% of a core; %s %.1f %%\n",
+             r->seconds > 0 ? r->own_cpu_s / r->seconds * PERCENT : 0,
+             s->is_known ? "others" : "others with the broker",
+             r->seconds > 0 ? others_cpu_s(r) / r->seconds * PERCENT : 0);
 }
 
 static void
@@ -397,6 +410,7 @@ json_spent(struct json *j, const struct bench_options *o,
     put_double(j, "resident_peak_bytes",
                s->resident_peak > 0 ? (double)s->resident_peak : unknown);
     put_double(j, "own_cpu_s", r->own_cpu_s);
+    put_double(j, "others_cpu_s", others_cpu_s(r));
     json_key(j, "counters");
     json_object_begin(j);
     for (i = 0; i < o->probes.count; i++) {

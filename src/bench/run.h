@@ -65,6 +65,7 @@ struct bench_result {
     struct bench_spent spent;
     struct bench_counter counters[BENCH_PROBES_MAX];
     double own_cpu_s;
+    double machine_cpu_s; /* all processes; 0: not known */
     /* Modes declare, connections and churn. */
     uint64_t operations;
     uint64_t failures;

@@ -36,6 +36,7 @@ run_measure_begin(struct run *r)
     t->measure_us = r->begin_us;
     r->begin = t->counts;
     r->begin_own_us = sample_own_cpu_us();
+    r->begin_machine_us = sample_machine_cpu_us();
     r->sample_us = r->begin_us;
     r->has_sample = take_sample(r, &r->begin_sample, &err);
     if (r->options->pids.count > 0 && !r->has_sample) {
@@ -102,6 +103,8 @@ run_measure_end(struct run *r, uint64_t now_us)
     result->has_figures = true;
     result->seconds = seconds_between(r->begin_us, now_us);
     result->own_cpu_s = seconds_between(r->begin_own_us, sample_own_cpu_us());
+    result->machine_cpu_s =
+        seconds_between(r->begin_machine_us, sample_machine_cpu_us());
     if (r->has_sample && take_sample(r, &end, &err)) {
         result->spent.is_known = true;
         result->spent.has_io = end.has_io && r->begin_sample.has_io;

@@ -100,6 +100,7 @@ struct run {
     bool has_sample;
     uint64_t sample_us;
     uint64_t begin_own_us;
+    uint64_t begin_machine_us;
     struct probe probes[BENCH_PROBES_MAX];
     uint32_t probes_count;
     uint64_t probes_begin[BENCH_PROBES_MAX];

@@ -21,7 +21,11 @@ enum {
     /* Fields of stat, counted from 3, the first after the name. */
     STAT_UTIME = 14 - 3,
     STAT_STIME = 15 - 3,
-    STAT_RSS = 24 - 3
+    STAT_RSS = 24 - 3,
+    /* Fields of the machine's line, after "cpu  ". */
+    MACHINE_IDLE = 3,
+    MACHINE_IOWAIT = 4,
+    MACHINE_FIELDS = 7 /* user to softirq */
 };
 
 /* Field INDEX of the blank-separated ones at TEXT. */
@@ -114,16 +118,40 @@ sample_parse_io(const char *text, size_t size, struct sample *out)
     return 0;
 }
 
-/* Up to FILE_SIZE_MAX bytes of /proc/PID/NAME. */
-static int
-read_file(uint32_t pid, const char *name, char *out, size_t *size)
+int
+sample_parse_machine(const char *text, size_t size, uint64_t ticks,
+                     uint64_t *out)
 {
-    char path[PATH_SIZE];
-    ssize_t got = 0;
-    int fd = -1;
+    static const char begin[] = "cpu  ";
+    size_t begin_size = sizeof(begin) - 1;
+    const char *end = memchr(text, '\n', size);
+    uint64_t sum = 0;
+    uint64_t value = 0;
+    size_t i = 0;
 
-    (void)snprintf(path, sizeof(path), "/proc/%" PRIu32 "/%s", pid, name);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
+    ASSERT(ticks > 0);
+    if (end == NULL || (size_t)(end - text) < begin_size ||
+        memcmp(text, begin, begin_size) != 0) {
+        return -QR_EFORMAT;
+    }
+    text += begin_size;
+    for (i = 0; i < MACHINE_FIELDS; i++) {
+        if (field(text, (size_t)(end - text), i, &value) != 0) {
+            return -QR_EFORMAT;
+        }
+        sum += i == MACHINE_IDLE || i == MACHINE_IOWAIT ? 0 : value;
+    }
+    *out = sum * BENCH_US_PER_S / ticks;
+    return 0;
+}
+
+/* Up to FILE_SIZE_MAX bytes of the file at PATH. */
+static int
+read_path(const char *path, char *out, size_t *size)
+{
+    ssize_t got = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
     if (fd < 0) {
         return -QR_ENOENT;
     }
@@ -134,6 +162,16 @@ read_file(uint32_t pid, const char *name, char *out, size_t *size)
     }
     *size = (size_t)got;
     return 0;
+}
+
+/* The same of /proc/PID/NAME. */
+static int
+read_file(uint32_t pid, const char *name, char *out, size_t *size)
+{
+    char path[PATH_SIZE];
+
+    (void)snprintf(path, sizeof(path), "/proc/%" PRIu32 "/%s", pid, name);
+    return read_path(path, out, size);
 }
 
 static int
@@ -177,6 +215,21 @@ sample_take(const struct bench_pids *pids, struct sample *out,
     }
     *out = sum;
     return 0;
+}
+
+uint64_t
+sample_machine_cpu_us(void)
+{
+    char text[FILE_SIZE_MAX];
+    uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
+    uint64_t spent = 0;
+    size_t size = 0;
+
+    if (read_path("/proc/stat", text, &size) != 0 ||
+        sample_parse_machine(text, size, ticks, &spent) != 0) {
+        return 0;
+    }
+    return spent;
 }
 
 uint64_t

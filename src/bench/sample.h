@@ -30,6 +30,12 @@ MUST_USE int sample_parse_io(const char *text, size_t size, struct sample *out);
  * Another user's /proc/PID/io cannot be read: has_io is false then. */
 MUST_USE int sample_take(const struct bench_pids *pids, struct sample *out,
                          struct error *err);
+/* What the whole machine has spent, in microseconds of CPU, out of the SIZE
+ * bytes of /proc/stat, of TICKS a second. -QR_EFORMAT. */
+MUST_USE int sample_parse_machine(const char *text, size_t size, uint64_t ticks,
+                                  uint64_t *out);
+/* The same for this machine now; 0 if it cannot be read. */
+uint64_t sample_machine_cpu_us(void);
 /* What this process has spent, in microseconds of CPU. */
 uint64_t sample_own_cpu_us(void);
 

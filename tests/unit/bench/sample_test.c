@@ -95,6 +95,33 @@ Test(sample, a_process_that_is_not_there_is_named)
     cr_assert_eq(s.written, 7);
 }
 
+Test(sample, the_machine_spends_all_but_idle_time)
+{
+    static const char text[] = "cpu  10 20 30 1000 2000 40 50 7 0 0\ncpu0 1\n";
+    uint64_t spent = 0;
+
+    cr_assert_eq(sample_parse_machine(text, strlen(text), 100, &spent), 0);
+    cr_assert_eq(spent, 1500000);
+}
+
+Test(sample, a_machine_cut_short_is_refused)
+{
+    uint64_t spent = 3;
+
+    cr_assert_eq(sample_parse_machine("cpu  1 2 3\n", 11, 100, &spent),
+                 -QR_EFORMAT);
+    cr_assert_eq(sample_parse_machine("cpu  1 2 3", 10, 100, &spent),
+                 -QR_EFORMAT);
+    cr_assert_eq(sample_parse_machine("cpu0 1 2 3\n", 11, 100, &spent),
+                 -QR_EFORMAT);
+    cr_assert_eq(spent, 3);
+}
+
+Test(sample, this_machine_has_spent_something)
+{
+    cr_assert_gt(sample_machine_cpu_us(), 0);
+}
+
 Test(sample, own_time_goes_forward)
 {
     uint64_t before = sample_own_cpu_us();
