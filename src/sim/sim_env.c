@@ -134,7 +134,7 @@ run_turn(struct sim *sim, struct event *e)
 static void
 schedule_turn(struct shard *shard, uint64_t at_us)
 {
-    if (at_us < shard->turn_at_us) {
+    if (shard->node->is_up && at_us < shard->turn_at_us) {
         shard->turn_at_us = at_us;
         event_bind(event_new(shard->sim, at_us, run_turn), shard);
     }
@@ -619,7 +619,9 @@ sim_step(struct sim *sim)
         sim->ways[e->a][e->b].in_flight[e->frame->klass] -= e->size;
     }
     sim->stats.events++;
-    if (e->on == 0 || sim->nodes[e->on].life == e->life) {
+    /* What a node asked for while it was being taken apart is void, too. */
+    if (e->on == 0 ||
+        (sim->nodes[e->on].is_up && sim->nodes[e->on].life == e->life)) {
         e->run(sim, e);
     }
     event_free(e);

@@ -281,8 +281,12 @@ Test(sim_env, timers_wakes_and_calls_make_turns)
     /* What a node had scheduled dies with it. */
     sim_call(sim, a.env, 100, count, &fired);
     sim_stop(sim, 1);
+    /* And what it asks for while it is taken apart. */
+    before = a.turns;
+    a.env->ops->wake(a.env);
     sim_run(sim, 30000);
     cr_assert_eq(fired, 2);
+    cr_assert_eq(a.turns, before);
     sim_free(&sim);
 }
 
