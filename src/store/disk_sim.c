@@ -57,6 +57,7 @@ struct disk_sim {
     struct list handles;
     struct list queue;
     size_t queue_count;
+    bool holds_reads;
     void (*notify)(void *arg);
     void *notify_arg;
     uint64_t fail_after;
@@ -607,19 +608,41 @@ perform(struct disk_sim *d, const struct sim_req *r)
     }
 }
 
+void
+disk_sim_hold_reads(struct disk_sim *d, bool hold)
+{
+    OBJ_CHECK(d, SIM_MAGIC);
+    d->holds_reads = hold;
+}
+
+/* The oldest request that may complete, or NULL. */
+static struct sim_req *
+oldest(const struct disk_sim *d)
+{
+    struct list *it;
+
+    list_foreach (it, &d->queue) {
+        struct sim_req *r = list_entry(it, struct sim_req, link);
+
+        if (r->kind != SIM_READ || !d->holds_reads) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
 bool
 disk_sim_complete_one(struct disk_sim *d)
 {
-    struct list *it;
     struct sim_req *r;
     struct disk_req *req;
 
     OBJ_CHECK(d, SIM_MAGIC);
-    it = list_pop_front(&d->queue);
-    if (it == NULL) {
+    r = oldest(d);
+    if (r == NULL) {
         return false;
     }
-    r = list_entry(it, struct sim_req, link);
+    list_remove(&r->link);
     req = r->req;
     req->result = perform(d, r);
     d->queue_count--;

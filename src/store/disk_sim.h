@@ -44,6 +44,8 @@ size_t disk_sim_inflight(const struct disk_sim *d);
 /* Complete the oldest request: perform it and call its `done`. False if there
  * was none. */
 bool disk_sim_complete_one(struct disk_sim *d);
+/* With HOLD, reads wait while later requests overtake them. */
+void disk_sim_hold_reads(struct disk_sim *d, bool hold);
 /* Complete requests, also those that completions submit, until none is left. */
 void disk_sim_complete_all(struct disk_sim *d);
 

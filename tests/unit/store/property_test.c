@@ -126,6 +126,7 @@ restart_in_peace(struct run *run)
     uint64_t live;
     bool staged = model_has_staged(&run->model);
 
+    disk_sim_hold_reads(run->rig.sim, false);
     rig_settle(&run->rig);
     live = rig_stats(&run->rig).live_bytes;
     rig_reopen(&run->rig);
@@ -207,6 +208,8 @@ step(struct run *run)
         restart_in_peace(run);
     } else if (dice < 16) {
         model_check(&run->rig, &run->model);
+    } else if (dice < 20) {
+        disk_sim_hold_reads(run->rig.sim, dice % 2 == 0);
     } else if (dice < 50) {
         fetch(run);
     } else if (dice < 200) {
@@ -236,6 +239,7 @@ Test(property, recovers_exactly_what_was_durable)
         for (int i = 0; i < STEPS; i++) {
             step(run);
         }
+        disk_sim_hold_reads(run->rig.sim, false);
         power_cut(run);
         restarts += run->restarts;
         disk_sim_stats(run->rig.sim, &disk);
