@@ -3,6 +3,7 @@
  *   version 1
  *   uuid UUID
  *   boot N
+ *   shards N
  *   cluster UUID            (when formed)
  *   member ID UUID NAME     (one a node, when formed)
  */
@@ -116,6 +117,13 @@ parse_line(struct identity *id, char *line)
         id->boot = rv == 0 ? (uint32_t)number : id->boot;
         return rv;
     }
+    if (strcmp(words[0], "shards") == 0) {
+        int rv =
+            parse_u64(words[1], strlen(words[1]), 1, QR_SHARDS_MAX, &number);
+
+        id->shards = rv == 0 ? (uint16_t)number : id->shards;
+        return rv;
+    }
     return strcmp(words[0], "version") == 0 && strcmp(words[1], "1") == 0
                ? 0
                : -QR_EFORMAT;
@@ -213,6 +221,9 @@ identity_save(const char *dir, const struct identity *id, struct error *err)
     buf_init(&out);
     uuid_format(&id->uuid, text);
     buf_putf(&out, "version 1\nuuid %s\nboot %u\n", text, id->boot);
+    if (id->shards != 0) {
+        buf_putf(&out, "shards %u\n", id->shards);
+    }
     if (!uuid_is_nil(&id->cluster)) {
         identity_put_cluster(&out, id);
     }
@@ -332,5 +343,22 @@ identity_open(const char *dir, struct identity *out, int *lock,
         return rv;
     }
     *out = id;
+    return 0;
+}
+
+int
+identity_shards(const char *dir, struct identity *id, uint16_t shards,
+                struct error *err)
+{
+    if (id->shards == 0) {
+        id->shards = shards;
+        return identity_save(dir, id, err);
+    }
+    if (id->shards != shards) {
+        return error_set(err, QR_EINVAL,
+                         "node.shards = %u: the data in %s are of %u; the "
+                         "number of shards may not change once there are data",
+                         shards, dir, id->shards);
+    }
     return 0;
 }

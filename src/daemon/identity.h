@@ -29,6 +29,7 @@ struct identity_member {
 struct identity {
     struct uuid uuid;
     uint32_t boot;       /* of this start; 1 at the first */
+    uint16_t shards;     /* that the data are spread over; 0: not said yet */
     struct uuid cluster; /* nil: not formed yet */
     struct identity_member members[IDENTITY_MEMBERS_MAX];
     size_t members_count;
@@ -39,6 +40,11 @@ struct identity {
  * second daemon on it is refused (-QR_EBUSY). -QR_EIO, -QR_EFORMAT. */
 MUST_USE int identity_open(const char *dir, struct identity *out, int *lock,
                            struct error *err);
+/* The data in DIR are spread over SHARDS: note it the first time, durably, and
+ * refuse another number from then on (-QR_EINVAL): a group's log is in its
+ * shard's directory, and nobody would look for it in another. -QR_EIO. */
+MUST_USE int identity_shards(const char *dir, struct identity *id,
+                             uint16_t shards, struct error *err);
 /* Write it, atomically and durably. */
 MUST_USE int identity_save(const char *dir, const struct identity *id,
                            struct error *err);

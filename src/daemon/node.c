@@ -514,6 +514,10 @@ node_run(const struct config *config, const struct logger *log,
         n->lock = rv == 0 ? n->lock : -1;
     }
     if (rv == 0) {
+        rv = identity_shards(config->data_dir, &n->identity,
+                             (uint16_t)config->shards, err);
+    }
+    if (rv == 0) {
         rv = bind_sockets(n, err);
     }
     if (rv == 0) {

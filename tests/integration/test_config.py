@@ -121,7 +121,7 @@ cluster_formation.classic_config.nodes.3 = n3@127.0.0.1:3
             out = self.check(self.three(path))
             self.assertEqual(2, out.returncode, oct(mode))
             self.assertIn(path, out.stderr)
-            self.assertIn("chmod 400", out.stderr)
+            self.assertIn("chmod 0400 " + path, out.stderr)
             os.remove(path)
         self.assertEqual(0, self.check(self.three(self.secret(0o400)))
                          .returncode)
@@ -172,7 +172,7 @@ class SingleNodeTest(unittest.TestCase):
         out = quorated("--config", self.cluster.config(1))
         self.assertEqual(1, out.returncode)
         self.assertIn(self.cluster.data(1), out.stderr)
-        self.assertIn("in use", out.stderr)
+        self.assertIn("another quorated uses this data directory", out.stderr)
         self.assertEqual(0, self.cluster.run_ctl(1, "ping").returncode)
 
     def test_durable_things_survive_and_others_do_not(self):

@@ -111,11 +111,31 @@ Test(identity, keeps_its_cluster)
     rig_deinit(&r);
 }
 
+Test(identity, keeps_the_number_of_shards)
+{
+    struct identity id;
+    struct error err = {{0}};
+    struct rig r;
+    int lock;
+
+    rig_init(&r);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
+        (void)close(lock);
+        cr_assert_eq(id.shards, i == 0 ? 0 : 2);
+        cr_assert_eq(identity_shards(r.dir, &id, 2, &err), 0, "%s", err.text);
+        cr_assert_eq(id.shards, 2);
+    }
+    cr_assert_eq(identity_shards(r.dir, &id, 1, &err), -QR_EINVAL);
+    cr_assert(strstr(err.text, "node.shards = 1") != NULL, "%s", err.text);
+    rig_deinit(&r);
+}
+
 Test(identity, that_is_not_understood_is_refused)
 {
-    static const char *const bad[] = {"version 2\n",  "uuid nonsense\n",
-                                      "boot many\n",  "strange 1\n",
-                                      "member 1 x\n", "boot 4294967295\n"};
+    static const char *const bad[] = {
+        "version 2\n",  "uuid nonsense\n",   "boot many\n", "strange 1\n",
+        "member 1 x\n", "boot 4294967295\n", "shards 0\n",  "shards 65\n"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct identity id;
