@@ -144,8 +144,9 @@ void store_stage_drop(struct store *s, qr_group_id group);
 /* Replace the group's log and snapshot by SNAPSHOT and the staged entries. A
  * live entry that is not staged is taken from the log; that it is the same one
  * there is the caller's to see to: it stages those whose store_term() differs.
- * snapshot->index > the previous one; last_index becomes snapshot->index. -QR_ENOENT (with the first missing index
- * in *MISSING) when a live entry is neither staged nor present. */
+ * snapshot->index > the previous one; last_index becomes snapshot->index.
+ * -QR_ENOENT (with the first missing index in *MISSING) when a live entry is
+ * neither staged nor present. */
 MUST_USE int store_install(struct store *s, qr_group_id group,
                            const struct store_snapshot *snapshot,
                            uint64_t *batch, qr_index *missing);
