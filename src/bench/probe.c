@@ -92,16 +92,21 @@ probe_value(const struct probe *p, uint64_t *out)
     return p->is_known;
 }
 
+static bool
+is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 bool
 probe_parse(const char *text, size_t size, uint64_t *out)
 {
-    static const char blanks[] = " \t\r\n";
     size_t at = 0;
     size_t end = 0;
 
     while (at < size) {
         end = at;
-        while (end < size && memchr(blanks, text[end], 4) == NULL) {
+        while (end < size && !is_blank(text[end])) {
             end++;
         }
         if (end > at &&

@@ -22,7 +22,7 @@ Test(sample, stat_gives_cpu_time_and_memory)
     cr_assert_eq(sample_parse_stat(stat_text, strlen(stat_text), 100, 4096, &s),
                  0);
     cr_assert_eq(s.cpu_us, 4000000);
-    cr_assert_eq(s.resident, 2560 * 4096);
+    cr_assert_eq(s.resident, UINT64_C(2560) * 4096);
 }
 
 Test(sample, stat_cut_short_is_refused)

@@ -97,7 +97,7 @@ Test(traffic, attempts_go_around_the_hosts_ever_slower)
     t->options = &o;
     traffic_lost(t, &retry, &hosts, "gone");
     cr_assert_eq(retry.host, 1);
-    cr_assert_geq(retry.at_us, now_us + 20 * BENCH_US_PER_MS);
+    cr_assert_geq(retry.at_us, now_us + UINT64_C(20) * BENCH_US_PER_MS);
     cr_assert_not(traffic_retry_due(&retry, now_us));
     cr_assert(traffic_retry_due(&retry, retry.at_us));
     cr_assert_eq(retry.at_us, 0);

@@ -72,7 +72,7 @@ Test(verify, a_duplicate_of_long_ago_is_one)
     struct verify *v = verify_new(1);
     uint64_t i = 0;
 
-    for (i = 0; i < 2 * CHUNK; i++) {
+    for (i = 0; i < UINT64_C(2) * CHUNK; i++) {
         verify_confirmed(v, 0, i);
         cr_assert_eq(verify_arrived(v, 0, i), VERIFY_FIRST);
     }
@@ -90,7 +90,7 @@ Test(verify, what_was_sent_twice_is_remembered_though_all_arrived)
     uint64_t i = 0;
 
     verify_sent_again(v, 0, 100);
-    for (i = 0; i < 2 * CHUNK; i++) {
+    for (i = 0; i < UINT64_C(2) * CHUNK; i++) {
         verify_confirmed(v, 0, i);
         cr_assert_eq(verify_arrived(v, 0, i), VERIFY_FIRST);
     }
@@ -141,7 +141,7 @@ Test(verify, agrees_with_a_naive_copy)
     for (i = 0; i < STEPS; i++) {
         uint32_t lane = (uint32_t)rng_below(&rng, LANES);
         uint64_t at = rng_below(&rng, COUNT);
-        uint8_t *is = &naive[lane * COUNT + at];
+        uint8_t *is = &naive[(uint64_t)lane * COUNT + at];
 
         if (rng_below(&rng, 2) == 0) {
             verify_confirmed(v, lane, at);
