@@ -176,7 +176,7 @@ client_socket_path(const char *explicit_path, const char *config,
     int rv;
 
     if (path == NULL && config == NULL) {
-        path = getenv("QUORATE_SOCKET");
+        path = secure_getenv("QUORATE_SOCKET");
         if (path == NULL || *path == '\0') {
             path = default_path;
         }
@@ -239,45 +239,29 @@ receive_all(int fd, uint8_t *data, size_t size, uint64_t deadline)
 }
 
 static int
-receive_response(int fd, uint64_t deadline, uint8_t *code, struct buf *json)
+receive_response(int fd, uint64_t deadline, struct client_response *response)
 {
     uint8_t header[RESPONSE_HEADER_SIZE];
     size_t size = 0;
     int rv = receive_all(fd, header, sizeof(header), deadline);
 
     if (rv == 0) {
-        rv = response_decode_header(header, &size, code);
+        rv = response_decode_header(header, &size, &response->code);
     }
     while (rv == 0 && size > 0) {
         size_t piece = MIN(size, (size_t)PIECE_SIZE);
 
-        rv = receive_all(fd, buf_extend(json, piece), piece, deadline);
+        rv = receive_all(fd, buf_extend(&response->json, piece), piece,
+                         deadline);
         size -= piece;
     }
     return rv;
 }
 
-int
-client_exchange(int fd, const void *request, size_t size, uint64_t wait_ms,
-                uint8_t *code, struct buf *json, struct error *err)
+/* RV of an exchange, with its reason in ERR. */
+static int
+explain(int rv, uint64_t wait_ms, struct error *err)
 {
-    uint64_t deadline = now_ms() + wait_ms;
-    uint8_t length[4];
-    int rv;
-
-    if (size > REQUEST_SIZE_MAX) {
-        return error_set(err, QR_ETOOBIG,
-                         "the command line has %zu bytes; %d are allowed", size,
-                         (int)REQUEST_SIZE_MAX);
-    }
-    put_u32le(length, (uint32_t)size);
-    rv = send_all(fd, length, sizeof(length), deadline);
-    if (rv == 0) {
-        rv = send_all(fd, request, size, deadline);
-    }
-    if (rv == 0) {
-        rv = receive_response(fd, deadline, code, json);
-    }
     switch (-rv) {
     case 0:
         return 0;
@@ -296,6 +280,30 @@ client_exchange(int fd, const void *request, size_t size, uint64_t wait_ms,
                          "the node ended the connection before it answered. "
                          "It may have stopped: see its log");
     }
+}
+
+int
+client_exchange(int fd, const struct client_request *request, uint64_t wait_ms,
+                struct client_response *response, struct error *err)
+{
+    uint64_t deadline = now_ms() + wait_ms;
+    uint8_t length[4];
+    int rv;
+
+    if (request->size > REQUEST_SIZE_MAX) {
+        return error_set(err, QR_ETOOBIG,
+                         "the command line has %zu bytes; %d are allowed",
+                         request->size, (int)REQUEST_SIZE_MAX);
+    }
+    put_u32le(length, (uint32_t)request->size);
+    rv = send_all(fd, length, sizeof(length), deadline);
+    if (rv == 0) {
+        rv = send_all(fd, request->data, request->size, deadline);
+    }
+    if (rv == 0) {
+        rv = receive_response(fd, deadline, response);
+    }
+    return explain(rv, wait_ms, err);
 }
 
 /* Connect to PATH. -errno. */
@@ -340,15 +348,14 @@ connect_error(const char *path, int why, struct error *err)
 }
 
 int
-client_run(const char *path, const void *request, size_t size,
-           uint64_t timeout_ms, bool await, uint8_t *code, struct buf *json,
-           struct error *err)
+client_run(const char *path, const struct client_request *request,
+           struct client_response *response, struct error *err)
 {
-    uint64_t deadline = now_ms() + timeout_ms;
+    uint64_t deadline = now_ms() + request->timeout_ms;
     int fd = -1;
     int rv = try_connect(path, &fd);
 
-    while (await && (rv == -ENOENT || rv == -ECONNREFUSED) &&
+    while (request->await && (rv == -ENOENT || rv == -ECONNREFUSED) &&
            now_ms() < deadline) {
         (void)poll(NULL, 0, CLIENT_RETRY_MS);
         rv = try_connect(path, &fd);
@@ -356,8 +363,8 @@ client_run(const char *path, const void *request, size_t size,
     if (rv != 0) {
         return connect_error(path, -rv, err);
     }
-    rv = client_exchange(fd, request, size, timeout_ms + CLIENT_GRACE_MS, code,
-                         json, err);
+    rv = client_exchange(fd, request, request->timeout_ms + CLIENT_GRACE_MS,
+                         response, err);
     (void)close(fd);
     return rv;
 }

@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 
-struct buf;
 struct error;
 
 enum {
@@ -29,17 +29,28 @@ MUST_USE int client_socket_path(const char *explicit_path, const char *config,
 MUST_USE int client_config_path(const char *text, size_t size,
                                 char out[SOCKET_PATH_SIZE], struct error *err);
 
-/* Send the SIZE bytes of REQUEST to the socket at PATH, within TIMEOUT_MS and
- * CLIENT_GRACE_MS; AWAIT: keep trying while nothing answers there. *CODE and
- * JSON (appended) are the response. -QR_ETIMEOUT; -QR_EIO: no node there, or
- * none of ours; -QR_EACCESS; -QR_EFORMAT, -QR_ETOOBIG: no response of ours. */
-MUST_USE int client_run(const char *path, const void *request, size_t size,
-                        uint64_t timeout_ms, bool await, uint8_t *code,
-                        struct buf *json, struct error *err);
+struct client_request {
+    const void *data; /* without its length */
+    size_t size;
+    uint64_t timeout_ms; /* the node's; the exchange has CLIENT_GRACE_MS more */
+    bool await;          /* keep trying while nothing answers at the socket */
+};
+
+/* The caller's: init and deinit `json`, to which the response is appended. */
+struct client_response {
+    uint8_t code;
+    struct buf json;
+};
+
+/* Send REQUEST to the socket at PATH and wait for its response. -QR_ETIMEOUT;
+ * -QR_EIO: no node there, or none of ours; -QR_EACCESS; -QR_EFORMAT,
+ * -QR_ETOOBIG: no response of ours. */
+MUST_USE int client_run(const char *path, const struct client_request *request,
+                        struct client_response *response, struct error *err);
 
 /* The same over FD, a connected socket, within WAIT_MS and no more. */
-MUST_USE int client_exchange(int fd, const void *request, size_t size,
-                             uint64_t wait_ms, uint8_t *code, struct buf *json,
+MUST_USE int client_exchange(int fd, const struct client_request *request,
+                             uint64_t wait_ms, struct client_response *response,
                              struct error *err);
 
 #endif

@@ -107,8 +107,8 @@ show_banner(const struct ctl_options *o)
 }
 
 static int
-show_response(const struct ctl_options *o, uint8_t code,
-              const struct buf *response)
+show_response(const struct ctl_options *o,
+              const struct client_response *response)
 {
     struct output_style style = {
         .format = o->format,
@@ -118,14 +118,14 @@ show_response(const struct ctl_options *o, uint8_t code,
     struct error err;
     struct buf out;
     struct buf errors;
-    int result = code;
+    int result = response->code;
     int rv;
 
     error_clear(&err);
     buf_init(&out);
     buf_init(&errors);
-    rv = output_format(&style, (const char *)response->data, response->size,
-                       &out, &errors, &err);
+    rv = output_format(&style, (const char *)response->json.data,
+                       response->json.size, &out, &errors, &err);
     if (rv != 0) {
         result = fail(exit_code_of(rv), &err);
     }
@@ -142,24 +142,25 @@ static int
 send_request(const struct ctl_options *o, const char *path,
              const char *password)
 {
+    struct client_request request = {.timeout_ms = o->timeout_ms,
+                                     .await =
+                                         o->command == COMMAND_await_startup};
+    struct client_response response = {0};
     struct error err;
-    struct buf request;
-    struct buf response;
-    uint8_t code = 0;
+    struct buf bytes;
     int rv;
 
     error_clear(&err);
-    buf_init(&request);
-    buf_init(&response);
-    options_request(o, password, &request);
-    rv =
-        client_run(path, request.data, request.size, o->timeout_ms,
-                   o->command == COMMAND_await_startup, &code, &response, &err);
-    mem_wipe(request.data, request.size);
-    rv = rv == 0 ? show_response(o, code, &response)
-                 : fail(exit_code_of(rv), &err);
-    buf_deinit(&request);
-    buf_deinit(&response);
+    buf_init(&bytes);
+    buf_init(&response.json);
+    options_request(o, password, &bytes);
+    request.data = bytes.data;
+    request.size = bytes.size;
+    rv = client_run(path, &request, &response, &err);
+    mem_wipe(bytes.data, bytes.size);
+    rv = rv == 0 ? show_response(o, &response) : fail(exit_code_of(rv), &err);
+    buf_deinit(&bytes);
+    buf_deinit(&response.json);
     return rv;
 }
 

@@ -43,11 +43,11 @@ put_visible(struct buf *out, const char *text, size_t size)
     }
 }
 
-static void put_cell(struct buf *out, const json_t *value, unsigned depth);
+static void put_cell(struct buf *out, json_t *value, unsigned depth);
 
 /* rabbitmqctl's form: [a, b]; of arguments [{"key","value"}]. */
 static void
-put_array(struct buf *out, const json_t *value, unsigned depth)
+put_array(struct buf *out, json_t *value, unsigned depth)
 {
     buf_put_text(out, "[");
     for (size_t i = 0; i < json_array_size(value); i++) {
@@ -81,7 +81,7 @@ put_object(struct buf *out, json_t *value, unsigned depth)
 }
 
 static void
-put_cell(struct buf *out, const json_t *value, unsigned depth)
+put_cell(struct buf *out, json_t *value, unsigned depth)
 {
     if (depth > CELL_DEPTH_MAX) {
         buf_put_text(out, "...");
@@ -108,13 +108,9 @@ put_cell(struct buf *out, const json_t *value, unsigned depth)
     case JSON_ARRAY:
         put_array(out, value, depth);
         return;
-    case JSON_OBJECT: {
-        json_t *copy = json_copy((json_t *)(uintptr_t)value);
-
-        put_object(out, copy, depth);
-        json_decref(copy);
+    case JSON_OBJECT:
+        put_object(out, value, depth);
         return;
-    }
     }
 }
 
@@ -157,7 +153,7 @@ width_of(const uint8_t *text, size_t size)
 }
 
 static size_t
-cell_width(const json_t *value)
+cell_width(json_t *value)
 {
     struct buf cell;
     size_t width;
@@ -192,7 +188,7 @@ static void
 put_line(struct buf *out, const json_t *row, const size_t *widths, size_t count)
 {
     for (size_t k = 0; k < count; k++) {
-        const json_t *value = json_array_get(row, k);
+        json_t *value = json_array_get(row, k);
         size_t width = cell_width(value);
 
         put_cell(out, value, 0);
@@ -228,7 +224,7 @@ put_pretty(struct buf *out, const json_t *table, bool has_headers)
 /* ---- CSV (RFC 4180) ---- */
 
 static void
-put_csv_cell(struct buf *out, const json_t *value)
+put_csv_cell(struct buf *out, json_t *value)
 {
     struct buf cell;
 
@@ -432,8 +428,8 @@ static void
 put_response(const struct output_style *style, const json_t *response,
              struct buf *out, struct buf *errors)
 {
-    const json_t *error = json_object_get(response, "error");
-    const json_t *text = json_object_get(response, "text");
+    json_t *error = json_object_get(response, "error");
+    json_t *text = json_object_get(response, "text");
     const json_t *tables = json_object_get(response, "tables");
 
     if (error != NULL) {

@@ -298,6 +298,7 @@ delete_gathered(struct gather *g, void *arg)
     struct job *job = arg;
     const struct queue_row *row;
     const struct replica_record *r = NULL;
+    uint64_t messages;
 
     queue_rows_read(&job->replicas, g);
     row = map_get(&job->replicas, job->group);
@@ -317,11 +318,10 @@ delete_gathered(struct gather *g, void *arg)
                  job_arg(job, 0), (unsigned long long)r->consumers);
         return;
     }
-    if (r != NULL && job_has(job, OPTION_IF_EMPTY) &&
-        r->ready + r->unsettled > 0) {
+    messages = r == NULL ? 0 : r->ready + r->unsettled;
+    if (job_has(job, OPTION_IF_EMPTY) && messages > 0) {
         job_fail(job, EXIT_CODE_DATA, "queue '%s' is not empty: %llu messages",
-                 job_arg(job, 0),
-                 (unsigned long long)(r->ready + r->unsettled));
+                 job_arg(job, 0), (unsigned long long)messages);
         return;
     }
     job->number = r == NULL ? UINT64_MAX : r->ready;

@@ -31,14 +31,22 @@ fail(struct reader *r, const char *fault)
 static char
 peek(const struct reader *r)
 {
-    return r->at < r->size ? r->text[r->at] : '\0';
+    char c = '\0';
+
+    if (r->at < r->size) {
+        c = r->text[r->at];
+    }
+    return c;
 }
 
 static void
 skip_blanks(struct reader *r)
 {
-    while (r->at < r->size && memchr(" \t\r\n", r->text[r->at], 4) != NULL) {
+    char c = peek(r);
+
+    while (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
         r->at++;
+        c = peek(r);
     }
 }
 

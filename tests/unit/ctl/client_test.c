@@ -12,8 +12,7 @@
 struct pair {
     int ours;
     int theirs;
-    uint8_t code;
-    struct buf json;
+    struct client_response response;
     struct error err;
 };
 
@@ -25,8 +24,8 @@ pair_init(struct pair *p)
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     p->ours = fds[0];
     p->theirs = fds[1];
-    p->code = 0;
-    buf_init(&p->json);
+    p->response.code = 0;
+    buf_init(&p->response.json);
     error_clear(&p->err);
 }
 
@@ -37,7 +36,7 @@ pair_deinit(struct pair *p)
     if (p->theirs >= 0) {
         (void)close(p->theirs);
     }
-    buf_deinit(&p->json);
+    buf_deinit(&p->response.json);
 }
 
 /* The node says SIZE bytes at DATA. */
@@ -65,8 +64,9 @@ hang_up(struct pair *p)
 static int
 exchange(struct pair *p, const char *request, size_t size, uint64_t wait_ms)
 {
-    return client_exchange(p->ours, request, size, wait_ms, &p->code, &p->json,
-                           &p->err);
+    struct client_request r = {.data = request, .size = size};
+
+    return client_exchange(p->ours, &r, wait_ms, &p->response, &p->err);
 }
 
 Test(client, a_response_and_its_code_arrive)
@@ -78,8 +78,8 @@ Test(client, a_response_and_its_code_arrive)
     say_header(&p, 13, EXIT_CODE_DATA);
     say(&p, "{\"error\":\"x\"}", 13);
     cr_assert_eq(exchange(&p, "ping", 5, 60000), 0);
-    cr_assert_eq(p.code, 65);
-    cr_assert_eq(p.json.size, 13);
+    cr_assert_eq(p.response.code, 65);
+    cr_assert_eq(p.response.json.size, 13);
     cr_assert_eq(read(p.theirs, heard, sizeof(heard)), 9);
     cr_assert_eq(memcmp(heard, "\5\0\0\0ping", 9), 0);
     pair_deinit(&p);
@@ -138,17 +138,16 @@ Test(client, a_request_has_a_largest_size)
 
 Test(client, where_nobody_listens_is_said)
 {
+    struct client_request r = {.data = "ping", .size = 5, .timeout_ms = 1};
     struct pair p;
 
     pair_init(&p);
-    cr_assert_eq(client_run("/nonexistent/ctl.sock", "ping", 5, 10, false,
-                            &p.code, &p.json, &p.err),
+    cr_assert_eq(client_run("/nonexistent/ctl.sock", &r, &p.response, &p.err),
                  -QR_EIO);
     cr_assert(strstr(p.err.text, "/nonexistent/ctl.sock") != NULL);
     cr_assert(strstr(p.err.text, "QUORATE_SOCKET") != NULL);
-    /* And in the end, though it waits for a node to start. */
-    cr_assert_eq(client_run("/nonexistent/ctl.sock", "ping", 5, 1, true,
-                            &p.code, &p.json, &p.err),
+    r.await = true; /* in the end, though it waits for a node to start */
+    cr_assert_eq(client_run("/nonexistent/ctl.sock", &r, &p.response, &p.err),
                  -QR_EIO);
     pair_deinit(&p);
 }
