@@ -182,6 +182,7 @@ bootstrap_node_up(struct broker *b)
                              .uuid = b->config.node_uuid,
                              .boot = b->env->boot};
 
+    r->is_kept = true;
     meta_put_node_up(&r->command, b->session, r->number, &node);
     meta_request_send(r);
 }

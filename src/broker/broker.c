@@ -126,19 +126,15 @@ static void
 on_node(void *arg, const struct meta_node *node)
 {
     struct broker *b = arg;
-    struct link_peer peer = {.node = node->id, .boot = node->boot};
-    struct node_state *state;
+    const struct node_state *dead;
 
-    if (node->id == b->env->node || node->boot == 0) {
+    if (node->id == b->env->node || node->boot == 0 || node->is_removed) {
         return;
     }
-    state = nodes_get(&b->nodes, node->id);
-    if (state != NULL && node->boot > state->boot) {
-        state->boot = peer.boot;
-        if (peer.boot - 1 > state->boot_dead) {
-            state->boot_dead = peer.boot - 1;
-            node_dead(b, state);
-        }
+    dead = nodes_known(&b->nodes, node->id, node->boot,
+                       b->env->ops->now_ms(b->env));
+    if (dead != NULL) {
+        node_dead(b, dead);
     }
 }
 
@@ -192,8 +188,8 @@ on_link(void *arg, enum link_event event, const struct link_peer *peer)
     struct broker *b = arg;
     struct node_state *dead;
     struct queue_client *client;
-    uint64_t id;
-    size_t pos;
+    uint64_t *ids;
+    size_t count = b->clients.count;
 
     OBJ_CHECK(b, BROKER_MAGIC);
     dead =
@@ -207,9 +203,15 @@ on_link(void *arg, enum link_event event, const struct link_peer *peer)
     if (event == LINK_SILENT) {
         return; /* it may yet speak; the link is still up */
     }
-    map_foreach (&b->clients, pos, id, client) {
-        queue_client_link(client, peer->node, event == LINK_UP);
+    /* Consumers may be cancelled on the way, and their owners do anything. */
+    ids = map_keys_sorted(&b->clients);
+    for (size_t i = 0; i < count; i++) {
+        client = map_get(&b->clients, ids[i]);
+        if (client != NULL) {
+            queue_client_link(client, peer->node, event == LINK_UP);
+        }
     }
+    mem_free(ids);
     meta_client_check(b->meta_client);
 }
 
@@ -235,6 +237,14 @@ on_turn(void *arg)
     }
 }
 
+/* A node that this start has never seen may be dead, too. */
+static bool
+note_node(void *arg, const struct meta_node *node)
+{
+    on_node(arg, node);
+    return true;
+}
+
 static void
 on_nodes_timer(void *arg)
 {
@@ -243,6 +253,7 @@ on_nodes_timer(void *arg)
     struct node_state *state;
 
     OBJ_CHECK(b, BROKER_MAGIC);
+    meta_each_node(b->meta, note_node, b);
     while ((state = nodes_expire(&b->nodes, now)) != NULL) {
         node_dead(b, state);
     }
@@ -287,6 +298,7 @@ init_lists(struct broker *b)
     list_init(&b->dirty_groups);
     list_init(&b->dirty_publishers);
     list_init(&b->connections);
+    list_init(&b->deletions);
     calls_init(b);
 }
 
@@ -377,6 +389,7 @@ broker_free(struct broker **broker)
     meta_client_free(&b->meta_client);
     meta_group_free(&b->meta_group);
     meta_machine_free(&b->meta);
+    queues_deinit(b);
     map_deinit(&b->groups);
     map_deinit(&b->clients);
     timers_stop(&b->env->timers, &b->nodes_timer);

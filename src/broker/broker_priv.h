@@ -41,7 +41,7 @@ enum broker_frame_kind {
     BROKER_RESUMED, /* arg: term; content: applied seq */
     BROKER_LEADER,  /* arg: term; content: node that leads or 0. "Not me", or
                        "I do, since this term" */
-    BROKER_BUSY,    /* the group takes nothing more just now */
+    BROKER_BUSY,    /* arg: first command that the group does not take now */
     BROKER_COUNTS,  /* arg: request; content: counts */
     BROKER_DEAD,    /* arg: session; the queue takes it for dead */
     /* Metadata. */
@@ -72,7 +72,8 @@ struct broker {
     struct list calls;       /* call_ref.link, earliest deadline first */
     struct list calls_ended; /* call_ref.link, to be told this turn */
     struct timer calls_timer;
-    uint64_t session; /* session_id() of this shard and start */
+    struct list deletions; /* queues.c: under way */
+    uint64_t session;      /* session_id() of this shard and start */
     uint64_t consumer_next;
     uint64_t connection_next;
     uint64_t request_next;
@@ -123,6 +124,8 @@ void calls_run(struct broker *b);
 void calls_init(struct broker *b);
 void calls_deinit(struct broker *b);
 
+/* queues.c: forget the deletions under way; once nothing refers to them. */
+void queues_deinit(struct broker *b);
 /* queues.c: may C use QUEUE? FAULT (LOCKED) otherwise. */
 bool broker_may_use(const struct broker *b, const struct broker_connection *c,
                     const struct meta_queue *queue, struct broker_fault *fault);

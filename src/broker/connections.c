@@ -56,6 +56,7 @@ broker_connection_closed(struct broker *b, struct broker_connection *c)
     if (c->owns_queues) {
         owner.connection = c->id;
         r = meta_request_new(b, NULL, NULL);
+        r->is_kept = true;
         meta_put_connection_gone(&r->command, b->session, r->number, &owner);
         meta_request_send(r);
     }

@@ -87,7 +87,7 @@ meta_request_send(struct meta_request *r)
 
     OBJ_CHECK(m, META_CLIENT_MAGIC);
     ASSERT(r->command.size > 0);
-    if (m->requests.count >= META_REQUESTS_MAX) {
+    if (m->requests.count >= META_REQUESTS_MAX && !r->is_kept) {
         broker_fault_set(&r->reply.fault, BROKER_RESOURCE,
                          "more than %d changes of metadata wait on this node; "
                          "try again later",
@@ -184,6 +184,9 @@ on_timer(void *arg)
 
         if (now - r->started_ms < META_GIVE_UP_MS) {
             break;
+        }
+        if (r->is_kept) {
+            continue;
         }
         broker_fault_set(&r->reply.fault, BROKER_INTERNAL,
                          "the metadata has no leader");
@@ -308,6 +311,7 @@ free_all(struct list *list)
         if (r->call->call != NULL) {
             broker_call_abandon(r->call->call);
         }
+        r->ended = NULL;
         request_end(r);
     }
 }

@@ -62,6 +62,9 @@ struct meta_request {
     uint16_t vhost_size;
     uint16_t name_size;
     uint32_t flags;
+    /* Proposed until it is applied, however long that takes: nobody would ask
+     * again. Few: one a start, one a connection or queue that goes. */
+    bool is_kept;
 };
 
 struct meta_client *meta_client_new(struct broker *b);

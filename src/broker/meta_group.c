@@ -32,19 +32,54 @@ struct meta_group {
     struct qr_group *raft;
     struct qr_standing standing;
     qr_index shard_applied[QR_SHARDS_MAX];
-    qr_index told;   /* to the other nodes */
+    qr_index told; /* to the other nodes */
+    /* What a shard was sent did not fit its mailbox: it needs it all. */
+    bool is_behind[QR_SHARDS_MAX];
     struct buf echo; /* the entry that does nothing */
     bool must_echo;  /* something else was applied as the leader */
 };
 
-static void
+static bool
 post_local(struct meta_group *g, uint16_t shard, struct frame *f)
 {
     struct env *env = g->broker->env;
     struct address to = {.node = env->node, .shard = shard};
 
     f->group = QR_GROUP_META;
-    (void)env->ops->post(env, to, &f);
+    return env->ops->post(env, to, &f);
+}
+
+/* F continues the copy of SHARD. */
+static void
+post_copy(struct meta_group *g, uint16_t shard, struct frame *f)
+{
+    if (g->is_behind[shard]) {
+        frame_free(&f);
+    } else {
+        g->is_behind[shard] = !post_local(g, shard, f);
+    }
+}
+
+/* Send whole copies to the shards that are behind. */
+static void
+catch_up(struct meta_group *g)
+{
+    struct broker *b = g->broker;
+    struct buf state;
+
+    for (uint16_t i = 1; i < b->env->shards; i++) {
+        struct frame *f;
+
+        if (g->is_behind[i]) {
+            f = frame_new(FRAME_CALL, BROKER_META_SNAPSHOT);
+            f->arg = g->shard_applied[0];
+            buf_init(&state);
+            meta_machine_snapshot(b->meta, &state);
+            frame_add(f, slice_copy(state.data, state.size));
+            buf_deinit(&state);
+            g->is_behind[i] = !post_local(g, i, f);
+        }
+    }
 }
 
 /* What all shards of this node have applied. */
@@ -102,7 +137,7 @@ machine_apply(void *arg, const struct qr_entry *entry)
         if (entry->body != NULL) {
             frame_add(f, slice_ref(entry->body));
         }
-        post_local(g, i, f);
+        post_copy(g, i, f);
     }
     note_applied(g, 0, entry->index);
 }
@@ -134,7 +169,7 @@ machine_restore(void *arg, qr_index index, const void *manifest, size_t size)
 
         f->arg = index;
         frame_add(f, slice_copy(manifest, size));
-        post_local(g, i, f);
+        post_copy(g, i, f);
     }
     note_applied(g, 0, index);
     return 0;
@@ -157,7 +192,7 @@ machine_standing(void *arg, const struct qr_standing *standing)
         struct frame *f = frame_new(FRAME_CALL, BROKER_META_LEADER);
 
         f->arg = standing->leader;
-        post_local(g, i, f);
+        (void)post_local(g, i, f);
     }
     if (standing->is_leader) {
         bootstrap_if_empty(b);
@@ -231,7 +266,7 @@ meta_group_free(struct meta_group **g)
 /* ---- frames ---- */
 
 static void
-on_propose(struct meta_group *g, struct frame **frame)
+on_propose(struct meta_group *g, struct address from, struct frame **frame)
 {
     struct broker *b = g->broker;
     struct frame *f = *frame;
@@ -244,7 +279,10 @@ on_propose(struct meta_group *g, struct frame **frame)
         /* Refused (busy, or no longer the leader): the client proposes it
          * again. */
         (void)qr_group_propose(g->raft, f->content, f->content_count);
-    } else if (to.node != 0 && to.node != b->env->node) {
+    } else if (to.node != 0 && to.node != b->env->node &&
+               from.node == b->env->node) {
+        /* Two nodes that take each other for the leader would send it to and
+         * fro; who asked will ask again. */
         (void)b->env->ops->post(b->env, to, frame);
     }
 }
@@ -319,7 +357,7 @@ meta_group_frame(struct broker *b, struct meta_group *g, struct address from,
     switch (f->kind) {
     case BROKER_META_PROPOSE:
         if (g != NULL) {
-            on_propose(g, frame);
+            on_propose(g, from, frame);
         }
         break;
     case BROKER_META_APPLIED:
@@ -386,6 +424,7 @@ meta_group_flush(struct meta_group *g)
     qr_index applied;
 
     OBJ_CHECK(g, META_GROUP_MAGIC);
+    catch_up(g);
     if (g->must_echo) {
         echo(g);
     }

@@ -39,6 +39,32 @@ mark_dead(struct node_state *s, uint32_t boot)
 }
 
 struct node_state *
+nodes_known(struct nodes *n, qr_node_id node, uint32_t boot, uint64_t now_ms)
+{
+    struct node_state *s = nodes_get(n, node);
+
+    if (s == NULL) {
+        return NULL;
+    }
+    s->boot = MAX(s->boot, boot);
+    if (!s->is_linked && s->lost_ms == 0) {
+        s->lost_ms = MAX(now_ms, 1U);
+    }
+    return s->boot > 0 && mark_dead(s, s->boot - 1) ? s : NULL;
+}
+
+bool
+nodes_is_dead(const struct nodes *n, qr_node_id node, uint32_t boot)
+{
+    for (size_t i = 0; i < n->count; i++) {
+        if (n->items[i].node == node) {
+            return boot <= n->items[i].boot_dead;
+        }
+    }
+    return false;
+}
+
+struct node_state *
 nodes_link_event(struct nodes *n, enum link_event event,
                  const struct link_peer *peer, uint64_t now_ms)
 {
@@ -52,6 +78,9 @@ nodes_link_event(struct nodes *n, enum link_event event,
     case LINK_UP:
         s->is_linked = true;
         s->boot = MAX(s->boot, peer->boot);
+        if (s->boot > 0 && s->boot_dead >= s->boot) {
+            s->boot_dead = s->boot - 1;
+        }
         is_news = s->boot > 0 && mark_dead(s, s->boot - 1);
         break;
     case LINK_DOWN:

@@ -6,7 +6,9 @@
  *     |                    |
  *     |  LINK_UP, boot + 1 | LINK_REFUSED (nothing listens there)
  *     +--------------------+--> dead (the boots up to the previous one)
- */
+ *
+ * A start that was taken for dead and comes back is alive again here; where a
+ * queue was told of its death meanwhile, the queue tells it. */
 #ifndef BROKER_NODES_H
 #define BROKER_NODES_H
 
@@ -39,6 +41,13 @@ struct nodes {
 void nodes_init(struct nodes *n);
 /* The state of NODE, added when new; NULL when the table is full. */
 struct node_state *nodes_get(struct nodes *n, qr_node_id node);
+/* NODE is known to the cluster, with BOOT as its newest start; at NOW_MS. One
+ * that was never linked here counts as lost from the first time on. Returns
+ * the state if its `boot_dead` has grown, else NULL. */
+struct node_state *nodes_known(struct nodes *n, qr_node_id node, uint32_t boot,
+                               uint64_t now_ms);
+/* Whether start BOOT of NODE is dead. */
+bool nodes_is_dead(const struct nodes *n, qr_node_id node, uint32_t boot);
 /* Take note of a link event at NOW_MS; returns the state if its `boot_dead`
  * has grown, else NULL. */
 struct node_state *nodes_link_event(struct nodes *n, enum link_event event,

@@ -155,6 +155,22 @@ publisher_slot_done(struct publisher_impl *p, uint64_t number)
 }
 
 void
+publisher_slot_lost(struct publisher_impl *p, uint64_t number)
+{
+    struct slot *slot;
+
+    OBJ_CHECK(p, PUBLISHER_MAGIC);
+    slot = slot_at(p, number);
+    ASSERT(slot->missing > 0);
+    slot->missing--;
+    if (p->publisher != NULL) {
+        p->publisher->impl = NULL;
+        p->publisher = NULL;
+    }
+    mark_dirty(p);
+}
+
+void
 broker_publisher_open(struct broker *b, struct broker_publisher *publisher)
 {
     struct publisher_impl *p = mem_zalloc(1, sizeof(*p));
@@ -182,9 +198,7 @@ broker_publisher_close(struct broker_publisher *publisher)
     OBJ_CHECK(p, PUBLISHER_MAGIC);
     publisher->impl = NULL;
     p->publisher = NULL;
-    if (p->slots.count == 0) {
-        impl_free(p);
-    }
+    mark_dirty(p); /* freed there: this may be one of its own callbacks */
 }
 
 /* The exchange of MESSAGE, if the user may write to it. */

@@ -351,13 +351,14 @@ queue_client_settle(struct queue_client *q, struct consumer_impl *c,
 /* ---- life ---- */
 
 void
-queue_client_query(struct queue_client *q, struct broker_call *call)
+queue_client_query(struct queue_client *q, struct call_ref **call)
 {
     struct query *query = mem_zalloc(1, sizeof(*query));
 
     OBJ_CHECK(q, CLIENT_MAGIC);
     query->request = ++q->broker->request_next;
-    query->call = call_begin(q->broker, call);
+    query->call = *call;
+    *call = NULL;
     list_push_back(&q->queries, &query->link);
     client_dirty(q);
 }
@@ -434,6 +435,11 @@ queue_client_free(struct queue_client *q)
         slice_unref(&((struct batch *)ring_at(&q->batches, i))->bytes);
     }
     ring_deinit(&q->batches);
+    for (size_t i = 0; i < q->confirms.count; i++) {
+        struct pending_confirm *confirm = ring_at(&q->confirms, i);
+
+        publisher_slot_lost(confirm->publisher, confirm->slot);
+    }
     ring_deinit(&q->confirms);
     ranges_deinit(&q->ids);
     buf_deinit(&q->building);

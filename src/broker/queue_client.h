@@ -24,6 +24,7 @@
 #include "peer/frame.h"
 
 struct broker;
+struct call_ref;
 struct consumer_impl;
 struct publisher_impl;
 struct queue_client;
@@ -31,10 +32,14 @@ struct queue_client;
 enum {
     QUEUE_CLIENT_BATCH_SIZE = 256 << 10, /* bytes in one frame of commands, or
                                             one command if larger */
-    QUEUE_CLIENT_RETRY_MS = 50,          /* first wait before asking again */
+    QUEUE_CLIENT_WINDOW = 16 << 20, /* bytes sent and not applied; a command
+                                       alone may be larger */
+    QUEUE_CLIENT_RETRY_MS = 50,     /* first wait before asking again */
     QUEUE_CLIENT_RETRY_MS_MAX = 1000,
-    QUEUE_CLIENT_STALL_MS = 3000, /* no progress while bound: resolve again */
-    QUEUE_CLIENT_LOST_MS = 20000  /* no leader found: its consumers are
+    QUEUE_CLIENT_STALL_MS = 3000,  /* no progress while bound: resolve again */
+    QUEUE_CLIENT_CHECK_MS = 30000, /* nothing heard for the consumers: ask
+                                      whether a delivery was lost */
+    QUEUE_CLIENT_LOST_MS = 20000   /* no leader found: its consumers are
                                      cancelled; below NODES_LOST_MS */
 };
 
@@ -71,8 +76,9 @@ void queue_client_credit(struct queue_client *q, struct consumer_impl *c,
 void queue_client_get_one(struct queue_client *q, struct consumer_impl *c,
                           struct broker_call *call);
 void queue_client_purge(struct queue_client *q, struct broker_call *call);
-/* Ask the leader for its counts: reply->messages (ready), ->consumers. */
-void queue_client_query(struct queue_client *q, struct broker_call *call);
+/* Ask the leader for its counts: reply->messages (ready), ->consumers. *CALL
+ * is taken, with the deadline that it has. */
+void queue_client_query(struct queue_client *q, struct call_ref **call);
 
 /* Frames BROKER_EVENTS, RESUMED, LEADER, BUSY, COUNTS, DEAD. */
 void queue_client_frame(struct queue_client *q, struct address from,
@@ -91,6 +97,8 @@ struct queue_client *queue_client_of_dirty(struct list *link);
 
 /* Message SLOT of P is safe with one more of its queues. P may be freed. */
 void publisher_slot_done(struct publisher_impl *p, uint64_t slot);
+/* At shutdown: nobody will know what became of message SLOT of P. */
+void publisher_slot_lost(struct publisher_impl *p, uint64_t slot);
 
 /* ---- consumer.c, as the client sees it ---- */
 

@@ -62,13 +62,20 @@ client_on_applied(struct queue_client *q, uint64_t seq)
         if (batch->last_seq > seq) {
             break;
         }
+        if (q->batches_sent > 0) {
+            q->batches_sent--;
+            q->sent_bytes -= batch->bytes.size;
+        }
         slice_unref(&batch->bytes);
         ring_pop_front(&q->batches);
-        q->batches_sent -= q->batches_sent > 0 ? 1 : 0;
     }
-    timers_stop(&q->broker->env->timers, &q->timer);
-    if (q->batches.count > 0 && q->state == CLIENT_BOUND) {
-        client_arm(q, QUEUE_CLIENT_STALL_MS);
+    q->refusals = 0;
+    if (q->state == CLIENT_BOUND) {
+        q->progress_ms = client_now_ms(q);
+        client_watch(q);
+        if (q->batches_sent < q->batches.count) {
+            client_dirty(q); /* there may be room now */
+        }
     }
     client_confirm_upto(q, seq);
     end_cancels(q, seq);
@@ -155,7 +162,10 @@ client_on_result(struct queue_client *q, const struct queue_effect *e)
         ask->value = e->value;
         return;
     }
-    client_end_ask(q, ask, e->status, e->value);
+    client_end_ask(q, ask,
+                   ask->is_repeat && e->status == QUEUE_LIMIT ? QUEUE_OK
+                                                              : e->status,
+                   e->value);
 }
 
 static void
@@ -167,10 +177,14 @@ on_gap(struct queue_client *q, uint64_t expected)
         (q->gap_seq == expected && now - q->gap_ms < GAP_QUIET_MS)) {
         return;
     }
+    client_on_applied(q, expected - 1);
+    if (q->gap_seq == expected) {
+        client_refused(q, expected); /* sending it again did not help */
+    }
+    q->batches_sent = 0;
+    q->sent_bytes = 0;
     q->gap_seq = expected;
     q->gap_ms = now;
-    client_on_applied(q, expected - 1);
-    q->batches_sent = 0;
     client_dirty(q);
 }
 
@@ -188,7 +202,9 @@ on_delivery(struct queue_client *q, const struct queue_effect *e,
         return;
     }
     if (e->delivery > c->delivery_next) {
-        client_resolve(q); /* one was lost on the way: ask for it again */
+        if (q->state == CLIENT_BOUND) {
+            client_resolve(q); /* one was lost on the way: ask for it again */
+        }
         return;
     }
     c->delivery_next++;
@@ -257,6 +273,7 @@ on_events(struct queue_client *q, struct frame *f)
     if (f->arg != q->broker->session) {
         return; /* to an earlier start of this node */
     }
+    q->heard_ms = client_now_ms(q);
     frame_reader_init(&reader, f);
     if (!frame_reader_take(&reader, 4, &size)) {
         return;
@@ -319,8 +336,9 @@ queue_client_frame(struct queue_client *q, struct address from,
         client_on_leader(q, from, f);
         break;
     case BROKER_BUSY:
-        q->batches_sent = 0;
-        client_arm(q, QUEUE_CLIENT_RETRY_MS);
+        if (q->state == CLIENT_BOUND && from.node == q->leader) {
+            client_refused(q, f->arg);
+        }
         break;
     case BROKER_COUNTS:
         on_counts(q, f);

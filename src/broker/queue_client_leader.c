@@ -42,27 +42,96 @@ send_queries(struct queue_client *q)
     }
 }
 
+/* Whether the next batch may leave now. */
+static bool
+may_send(const struct queue_client *q)
+{
+    const struct batch *batch;
+
+    if (q->batches_sent == q->batches.count || client_now_ms(q) < q->hold_ms) {
+        return false;
+    }
+    batch = ring_at(&q->batches, q->batches_sent);
+    return q->sent_bytes == 0 ||
+           q->sent_bytes + batch->bytes.size <= QUEUE_CLIENT_WINDOW;
+}
+
+/* Whether an answer is to come from the leader. */
+static bool
+is_waiting(const struct queue_client *q)
+{
+    return q->batches.count > 0 || !list_is_empty(&q->queries) ||
+           !list_is_empty(&q->asks);
+}
+
+void
+client_watch(struct queue_client *q)
+{
+    if (is_waiting(q)) {
+        client_arm(q, QUEUE_CLIENT_STALL_MS);
+        q->is_watching = false;
+    } else if (q->consumers.count > 0) {
+        client_arm(q, QUEUE_CLIENT_CHECK_MS);
+        q->is_watching = true;
+    } else {
+        timers_stop(&q->broker->env->timers, &q->timer);
+    }
+}
+
 static void
 send_batches(struct queue_client *q)
 {
     struct env *env = q->broker->env;
+    bool is_taken = true;
 
-    while (q->batches_sent < q->batches.count) {
+    while (is_taken && may_send(q)) {
         struct batch *batch = ring_at(&q->batches, q->batches_sent);
         struct frame *f = frame_new(FRAME_CALL, BROKER_COMMANDS);
 
         f->group = q->group;
         f->arg = q->broker->session;
         frame_add(f, slice_ref(&batch->bytes));
-        if (!env->ops->post(env, leader_address(q), &f)) {
-            break; /* the timer tries again */
+        is_taken = env->ops->post(env, leader_address(q), &f);
+        if (is_taken) {
+            q->batches_sent++;
+            q->sent_bytes += batch->bytes.size;
         }
-        q->batches_sent++;
     }
-    if (q->batches.count > 0 && !timer_is_running(&q->timer)) {
-        client_arm(q, q->batches_sent < q->batches.count
-                          ? QUEUE_CLIENT_RETRY_MS
-                          : QUEUE_CLIENT_STALL_MS);
+    if (!is_taken) {
+        client_arm(q, QUEUE_CLIENT_RETRY_MS);
+    } else if (q->batches_sent < q->batches.count &&
+               client_now_ms(q) < q->hold_ms) {
+        client_arm(q, q->hold_ms - client_now_ms(q));
+    } else if (!timer_is_running(&q->timer) ||
+               (q->is_watching && is_waiting(q))) {
+        q->progress_ms = client_now_ms(q);
+        client_watch(q);
+    }
+}
+
+void
+client_refused(struct queue_client *q, uint64_t seq)
+{
+    uint64_t now = client_now_ms(q);
+    uint64_t wait = (uint64_t)QUEUE_CLIENT_RETRY_MS
+                    << MIN(q->refusals, HOLD_SHIFT_MAX);
+    size_t sent = 0;
+
+    q->sent_bytes = 0;
+    while (sent < q->batches_sent) {
+        const struct batch *batch = ring_at(&q->batches, sent);
+
+        if (batch->last_seq >= seq) {
+            break;
+        }
+        q->sent_bytes += batch->bytes.size;
+        sent++;
+    }
+    q->batches_sent = sent;
+    if (now >= q->hold_ms) { /* else it is known already */
+        q->refusals++;
+        q->hold_ms = now + wait;
+        client_arm(q, wait);
     }
 }
 
@@ -152,7 +221,8 @@ give_up_consumers(struct queue_client *q)
     for (size_t i = 0; i < count; i++) {
         struct consumer_impl *c = map_get(&q->consumers, numbers[i]);
 
-        if (c != NULL && !c->is_get) {
+        /* One that waits to be attached holds nothing; its call ends. */
+        if (c != NULL && !c->is_get && c->is_attached) {
             client_forget_consumer(q, c);
             client_drop_asks(q, c);
             queue_put_consumer(&q->building, QUEUE_DETACH, q->broker->session,
@@ -195,17 +265,43 @@ is_wanted(const struct queue_client *q)
            !list_is_empty(&q->queries);
 }
 
+/* The leader owes nothing, as far as is known. Links lose no frames while they
+ * last, so this finds nothing; a delivery that was lost all the same would
+ * otherwise never be missed when none follows it. */
+static void
+check(struct queue_client *q)
+{
+    uint64_t silent_ms = client_now_ms(q) - q->heard_ms;
+
+    if (silent_ms >= QUEUE_CLIENT_CHECK_MS) {
+        send_resume(q);
+        client_arm(q, QUEUE_CLIENT_CHECK_MS);
+    } else {
+        client_arm(q, QUEUE_CLIENT_CHECK_MS - silent_ms);
+    }
+}
+
 void
 client_on_timer(void *arg)
 {
     struct queue_client *q = arg;
+    uint64_t stall_ms = q->progress_ms + QUEUE_CLIENT_STALL_MS;
 
     OBJ_CHECK(q, CLIENT_MAGIC);
-    if (q->state == CLIENT_BOUND && q->batches_sent < q->batches.count) {
+    if (q->state == CLIENT_RESOLVING) {
+        if (is_wanted(q)) {
+            client_resolve(q);
+        }
+    } else if (may_send(q)) {
         send_batches(q);
-    } else if (q->batches.count > 0 ||
-               (q->state == CLIENT_RESOLVING && is_wanted(q))) {
+    } else if (!is_waiting(q)) {
+        if (q->consumers.count > 0) {
+            check(q);
+        }
+    } else if (client_now_ms(q) >= stall_ms) {
         client_resolve(q);
+    } else {
+        client_arm(q, stall_ms - client_now_ms(q));
     }
 }
 
@@ -248,31 +344,81 @@ queue_client_members(struct queue_client *q)
 
 /* ---- answers ---- */
 
+/* Ask again what nobody answered, unless nobody waits for it any more. */
 static void
 mark_queries_unsent(struct queue_client *q)
 {
     struct list *it;
+    struct list *tmp;
 
-    list_foreach (it, &q->queries) {
-        list_entry(it, struct query, link)->is_sent = false;
+    list_foreach_safe (it, tmp, &q->queries) {
+        struct query *query = list_entry(it, struct query, link);
+
+        query->is_sent = false;
+        if (query->call->call == NULL) {
+            list_remove(&query->link);
+            (void)call_release(&query->call);
+            mem_free(query);
+        }
     }
+}
+
+/* The ask that is out was applied, and the machine has forgotten its result
+ * for that of a later command. A message that GET took is sent again and goes
+ * back to the queue then. An ATTACH is asked for again: refused as known, it
+ * had been attached. */
+static void
+on_forgotten(struct queue_client *q, struct ask *ask)
+{
+    if (ask->kind == QUEUE_ATTACH && ask->consumer != NULL) {
+        ask->is_repeat = true;
+        ask->seq = 0;
+        client_emit_ask(q);
+    } else {
+        client_end_ask(q, ask, ask->kind == QUEUE_GET ? QUEUE_EMPTY : QUEUE_OK,
+                       0);
+    }
+}
+
+/* What the leader remembers of this session: APPLIED, then its last result. */
+static void
+take_resumed(struct queue_client *q, uint64_t applied, struct cursor *c)
+{
+    struct queue_effect e;
+    struct ask *ask;
+
+    client_on_applied(q, applied);
+    ask = client_ask_out(q);
+    if (ask != NULL && ask->seq <= applied && !ask->has_result) {
+        if (cursor_left(c) > 0 && queue_event_next(c, &e) &&
+            e.seq == ask->seq) {
+            client_on_result(q, &e);
+        } else {
+            on_forgotten(q, ask);
+        }
+    }
+    client_dirty(q);
 }
 
 void
 client_on_resumed(struct queue_client *q, struct address from, struct frame *f)
 {
-    struct queue_effect e;
-    struct ask *ask;
     struct cursor c;
     uint64_t applied;
 
-    if (f->content_count != 1 || q->state != CLIENT_RESOLVING ||
-        from.node != q->leader || f->arg < q->term) {
+    if (f->content_count != 1 || from.node != q->leader || f->arg < q->term) {
         return;
     }
     cursor_init(&c, f->content[0].data, f->content[0].size);
     applied = cursor_varint(&c);
     if (c.bad) {
+        return;
+    }
+    if (q->state == CLIENT_BOUND) {
+        /* It was asked twice, and dropped what it had for the first time. */
+        if (f->arg == q->term) {
+            take_resumed(q, applied, &c);
+        }
         return;
     }
     log_debug(q->broker->log, "queue",
@@ -285,22 +431,11 @@ client_on_resumed(struct queue_client *q, struct address from, struct frame *f)
     q->term = f->arg;
     q->attempts = 0;
     q->batches_sent = 0;
+    q->sent_bytes = 0;
+    q->hold_ms = 0;
     timers_stop(&q->broker->env->timers, &q->timer);
-    client_on_applied(q, applied);
     mark_queries_unsent(q);
-    ask = client_ask_out(q);
-    if (ask != NULL && ask->seq <= applied && !ask->has_result) {
-        if (cursor_left(&c) > 0 && queue_event_next(&c, &e) &&
-            e.seq == ask->seq) {
-            client_on_result(q, &e);
-        } else {
-            /* The machine has since forgotten the result. A message that GET
-             * took is sent again and goes back to the queue then. */
-            client_end_ask(q, ask,
-                           ask->kind == QUEUE_GET ? QUEUE_EMPTY : QUEUE_OK, 0);
-        }
-    }
-    client_dirty(q);
+    take_resumed(q, applied, &c);
 }
 
 void

@@ -17,7 +17,8 @@
 enum {
     CLIENT_MAGIC = 0x71636c69,
     QUEUE_CLIENT_HOPS_MAX = 8, /* hints followed without waiting */
-    GAP_QUIET_MS = 100         /* the same gap is answered once in this time */
+    GAP_QUIET_MS = 100,        /* the same gap is answered once in this time */
+    HOLD_SHIFT_MAX = 5         /* QUEUE_CLIENT_RETRY_MS doubles so often */
 };
 
 enum client_state {
@@ -48,6 +49,7 @@ struct ask {
     struct broker_delivery delivery; /* GET: what arrived for it */
     struct slice message;            /* its bytes */
     bool has_result;                 /* GET: OK, its delivery is to follow */
+    bool is_repeat; /* ATTACH: once more, its outcome was lost */
     uint64_t value;
 };
 
@@ -74,6 +76,12 @@ struct queue_client {
     struct buf building;
     struct ring batches;            /* struct batch */
     size_t batches_sent;            /* of them, to the leader bound to */
+    size_t sent_bytes;              /* in those */
+    uint64_t hold_ms;               /* send none before */
+    uint64_t progress_ms;           /* something was applied, or first sent */
+    uint64_t heard_ms;              /* events came */
+    bool is_watching;               /* bound: the timer is for silence only */
+    uint32_t refusals;              /* since something was applied */
     struct ring confirms;           /* struct pending_confirm */
     struct list asks;               /* struct ask */
     struct list queries;            /* struct query */
@@ -115,6 +123,11 @@ void client_drop_asks(struct queue_client *q, const struct consumer_impl *c);
 
 /* queue_client_leader.c: the bond is broken, or was not made: ask somebody. */
 void client_resolve(struct queue_client *q);
+/* The leader did not take command SEQ, nor what followed it: send from there
+ * again, after a moment that grows as long as nothing is applied. */
+void client_refused(struct queue_client *q, uint64_t seq);
+/* Bound: have the timer run when the leader has been silent for too long. */
+void client_watch(struct queue_client *q);
 /* The timer: try again. ARG is the client. */
 void client_on_timer(void *arg);
 /* Frames RESUMED and LEADER. */

@@ -34,6 +34,8 @@ enum {
     RESEND_MAX = QUEUE_CREDIT_MAX
 };
 
+static void bury(struct queue_group *g);
+
 static void
 on_retry(void *arg)
 {
@@ -50,6 +52,9 @@ queue_group_flush(struct queue_group *g)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     list_remove(&g->dirty);
+    if (g->must_bury && !timer_is_running(&g->retry)) {
+        bury(g);
+    }
     map_foreach (&g->outboxes, pos, session, o) {
         qr_node_id node = session_node(session);
 
@@ -58,13 +63,13 @@ queue_group_flush(struct queue_group *g)
         }
         if (!queue_outbox_is_reachable(g->broker, node)) {
             ring_clear(&o->effects);
-        } else if (node != env->node &&
-                   env->ops->backlog(env, node, FRAME_CALL) >
-                       OUTBOX_BACKLOG_MAX) {
+        } else if (!queue_outbox_flush(o)) {
             timers_start(&env->timers, &g->retry,
                          env->ops->now_ms(env) + OUTBOX_RETRY_MS);
-        } else if (!queue_outbox_flush(o)) {
-            ring_clear(&o->effects);
+        } else if (o->effects.count > 0 && !o->is_fetching &&
+                   !timer_is_running(&g->retry)) {
+            timers_start(&env->timers, &g->retry,
+                         env->ops->now_ms(env) + OUTBOX_UNREADABLE_MS);
         }
         if (o->effects.count == 0 && !o->is_fetching && o->body_index != 0) {
             slice_unref(&o->body);
@@ -74,6 +79,18 @@ queue_group_flush(struct queue_group *g)
 }
 
 /* ---- effects ---- */
+
+/* A command of a start that is known dead was under way when it died: nobody
+ * would bury its session. */
+static void
+check_session(struct queue_group *g, uint64_t session)
+{
+    struct nodes *nodes = &g->broker->nodes;
+
+    if (nodes_is_dead(nodes, session_node(session), session_boot(session))) {
+        g->must_bury = true;
+    }
+}
 
 static void
 perform(struct queue_group *g, const struct queue_effects *effects)
@@ -89,6 +106,7 @@ perform(struct queue_group *g, const struct queue_effects *effects)
         }
         if (o == NULL || o->session != e->session) {
             o = queue_outbox_get(g, e->session);
+            check_session(g, e->session);
         }
         *(struct queue_effect *)ring_push_back(&o->effects) = *e;
     }
@@ -210,8 +228,10 @@ static void
 bury(struct queue_group *g)
 {
     struct dead_scan scan = {.group = g};
+    struct broker *b = g->broker;
     struct slice piece;
 
+    g->must_bury = false;
     if (!g->standing.is_leader) {
         return;
     }
@@ -219,9 +239,12 @@ bury(struct queue_group *g)
     queue_machine_foreach_session(g->machine, scan_session, &scan);
     if (scan.commands.size > 0) {
         piece = slice_copy(scan.commands.data, scan.commands.size);
-        /* Lost with the leadership: the next leader scans again. Busy: the
-         * next event of the node, or the next leader, scans again. */
-        (void)qr_group_propose(g->raft, &piece, 1);
+        /* Lost with the leadership: the next leader scans again. */
+        if (qr_group_propose(g->raft, &piece, 1) == -QR_EBUSY) {
+            g->must_bury = true;
+            timers_start(&b->env->timers, &g->retry,
+                         b->env->ops->now_ms(b->env) + OUTBOX_UNREADABLE_MS);
+        }
         slice_unref(&piece);
     }
     buf_deinit(&scan.commands);
@@ -372,18 +395,21 @@ queue_group_free(struct queue_group *g)
 
 /* ---- frames ---- */
 
-/* Malformed commands would cut the entry short for everybody in it. */
+/* Malformed commands would cut the entry short for everybody in it. *FIRST is
+ * the number of the first. */
 static bool
-is_well_formed(const struct slice *commands)
+is_well_formed(const struct slice *commands, uint64_t *first)
 {
     struct queue_command command;
     struct cursor c;
 
+    *first = 0;
     cursor_init(&c, commands->data, commands->size);
     while (cursor_left(&c) > 0) {
         if (queue_command_next(&c, &command) != 0) {
             return false;
         }
+        *first = *first == 0 ? command.seq : *first;
     }
     return !c.bad;
 }
@@ -393,9 +419,10 @@ on_commands(struct queue_group *g, struct address from, struct frame *f)
 {
     struct broker *b = g->broker;
     struct frame *answer;
+    uint64_t first;
     int rv;
 
-    if (f->content_count != 1 || !is_well_formed(&f->content[0])) {
+    if (f->content_count != 1 || !is_well_formed(&f->content[0], &first)) {
         log_error(b->log, "queue",
                   "node %u sent commands to group %llu that are malformed; "
                   "dropped",
@@ -409,6 +436,7 @@ on_commands(struct queue_group *g, struct address from, struct frame *f)
     if (rv == -QR_EBUSY) {
         answer = frame_new(FRAME_CALL, BROKER_BUSY);
         answer->group = g->id;
+        answer->arg = first;
         (void)b->env->ops->post(b->env, from, &answer);
         return;
     }

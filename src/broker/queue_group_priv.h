@@ -12,7 +12,8 @@
 enum {
     GROUP_MAGIC = 0x71677270,
     OUTBOX_FRAME_BYTES = 512 << 10, /* a frame of events is sent beyond it */
-    OUTBOX_BACKLOG_MAX = 16 << 20   /* waiting on the link: hold the rest */
+    OUTBOX_BACKLOG_MAX = 16 << 20,  /* waiting on the link: hold the rest */
+    OUTBOX_UNREADABLE_MS = 1000     /* until an entry is tried again */
 };
 
 /* What waits for one client. */
@@ -24,6 +25,8 @@ struct queue_outbox {
     bool is_fetching;
     bool is_dropped;     /* while fetching: free when it completes */
     qr_index body_index; /* 0 = none */
+    qr_index unreadable; /* the entry that could not be read, 0 = none */
+    uint64_t unreadable_ms;
     struct slice body;
 };
 
@@ -38,6 +41,7 @@ struct queue_group {
     struct map outboxes; /* by session */
     struct list dirty;
     struct timer retry;
+    bool must_bury; /* there is a session of a start that is dead */
 };
 
 /* Have queue_group_flush() called this turn. */
@@ -48,8 +52,8 @@ struct queue_outbox *queue_outbox_get(struct queue_group *g, uint64_t session);
 /* Forget what O holds and O itself (not its place in the map). */
 void queue_outbox_free(struct queue_outbox *o);
 void queue_outboxes_drop(struct queue_group *g);
-/* Move what can be sent of O into frames. False when the client must be left
- * to resume. */
+/* Move what can be sent of O into frames. False when more cannot leave just
+ * now: the link or the mailbox is full. */
 bool queue_outbox_flush(struct queue_outbox *o);
 struct address queue_outbox_address(uint64_t session);
 /* Whether frames to NODE can leave. */

@@ -51,6 +51,9 @@ outbox_fetched(struct qr_fetch *fetch)
     if (fetch->result == 0) {
         o->body_index = fetch->index;
     } else {
+        o->unreadable = fetch->index;
+        o->unreadable_ms =
+            o->group->broker->env->ops->now_ms(o->group->broker->env);
         log_error(o->group->broker->log, "queue",
                   "group %llu: entry %llu cannot be read: %s; its messages "
                   "stay undelivered here until another node leads",
@@ -113,8 +116,14 @@ queue_outbox_is_reachable(const struct broker *b, qr_node_id node)
 static bool
 outbox_load(struct queue_outbox *o, qr_index index)
 {
+    struct env *env = o->group->broker->env;
+
     if (o->body_index == index) {
         return true;
+    }
+    if (o->unreadable == index &&
+        env->ops->now_ms(env) - o->unreadable_ms < OUTBOX_UNREADABLE_MS) {
+        return false;
     }
     slice_unref(&o->body);
     o->body_index = 0;
@@ -129,7 +138,7 @@ outbox_load(struct queue_outbox *o, qr_index index)
     return false;
 }
 
-/* EVENTS begins with room for its own size. */
+/* Send *F (taken) with EVENTS, which begins with room for its own size. */
 static bool
 outbox_send(struct queue_outbox *o, struct buf *events, struct frame **f)
 {
@@ -139,7 +148,6 @@ outbox_send(struct queue_outbox *o, struct buf *events, struct frame **f)
     (*f)->content[0] = slice_copy(events->data, events->size);
     (*f)->group = o->group->id;
     (*f)->arg = o->session;
-    buf_clear(events);
     return b->env->ops->post(b->env, queue_outbox_address(o->session), f);
 }
 
@@ -152,45 +160,70 @@ events_frame(void)
     return f;
 }
 
-/* Move what can be sent of O into frames. False when the client must be left
- * to resume. */
-bool
-queue_outbox_flush(struct queue_outbox *o)
+/* Put as many of O's effects as one frame holds into F and EVENTS; they stay
+ * in O until it has left. Returns how many. */
+static size_t
+outbox_fill(struct queue_outbox *o, struct buf *events, struct frame *f)
 {
-    struct buf events;
-    struct frame *f = NULL;
     size_t bytes = 0;
-    bool is_ok = true;
+    size_t count = 0;
 
-    buf_init(&events);
-    while (is_ok && o->effects.count > 0 && !o->is_fetching) {
-        struct queue_effect *e = ring_at(&o->effects, 0);
+    buf_clear(events);
+    buf_put_u32le(events, 0);
+    while (count < o->effects.count && f->content_count < FRAME_CONTENT_MAX &&
+           bytes + events->size <= OUTBOX_FRAME_BYTES) {
+        const struct queue_effect *e = ring_at(&o->effects, count);
         bool is_delivery = e->kind == QUEUE_EFFECT_DELIVER;
 
         if (is_delivery && !outbox_load(o, e->message.index)) {
             break;
         }
-        if (f == NULL) {
-            f = events_frame();
-            buf_put_u32le(&events, 0);
-        }
-        queue_event_put(&events, e);
+        queue_event_put(events, e);
         if (is_delivery) {
             frame_add(f,
                       slice_sub(&o->body, e->message.offset, e->message.size));
             bytes += e->message.size;
         }
-        ring_pop_front(&o->effects);
-        if (f->content_count == FRAME_CONTENT_MAX ||
-            bytes + events.size > OUTBOX_FRAME_BYTES) {
-            is_ok = outbox_send(o, &events, &f);
-            bytes = 0;
+        count++;
+    }
+    return count;
+}
+
+static bool
+is_link_full(const struct queue_outbox *o)
+{
+    struct env *env = o->group->broker->env;
+    qr_node_id node = session_node(o->session);
+
+    return node != env->node &&
+           env->ops->backlog(env, node, FRAME_CALL) > OUTBOX_BACKLOG_MAX;
+}
+
+bool
+queue_outbox_flush(struct queue_outbox *o)
+{
+    struct buf events;
+    bool is_ok = true;
+
+    buf_init(&events);
+    while (is_ok && o->effects.count > 0 && !o->is_fetching) {
+        struct frame *f = events_frame();
+        size_t count = 0;
+
+        if (is_link_full(o)) {
+            is_ok = false;
+        } else {
+            count = outbox_fill(o, &events, f);
+            is_ok = count == 0 || outbox_send(o, &events, &f);
+        }
+        frame_free(&f);
+        for (size_t i = 0; is_ok && i < count; i++) {
+            ring_pop_front(&o->effects);
+        }
+        if (count == 0) {
+            break;
         }
     }
-    if (f != NULL && is_ok) {
-        is_ok = outbox_send(o, &events, &f);
-    }
-    frame_free(&f);
     buf_deinit(&events);
     return is_ok;
 }

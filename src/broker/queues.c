@@ -146,17 +146,11 @@ static void
 ask_counts(struct meta_request *r)
 {
     struct meta_queue *queue = request_queue(r);
-    struct broker_call *call = call_release(&r->call);
 
-    if (call == NULL) {
-        return;
+    r->reply.queue = request_text(r);
+    if (queue != NULL) { /* else deleted while this waited */
+        queue_client_query(queue_client_get(r->broker, queue), &r->call);
     }
-    if (queue == NULL) { /* deleted while this waited */
-        r->reply.queue = request_text(r);
-        call_end_soon(r->broker, call, &r->reply);
-        return;
-    }
-    queue_client_query(queue_client_get(r->broker, queue), call);
 }
 
 static void
@@ -175,12 +169,29 @@ found(struct meta_request *r, bool is_passive, struct broker_reply *reply)
     }
 }
 
+static void remove_queue(struct broker *b, const struct meta_queue *queue,
+                         struct broker_call *call);
+
+/* An exclusive queue whose connection closed before its declaration was
+ * applied, perhaps after the command that says so: nobody else deletes it. */
+static void
+drop_orphan(struct meta_request *r)
+{
+    const struct meta_queue *queue = request_queue(r);
+
+    if ((r->flags & QUEUE_IS_EXCLUSIVE) != 0 && r->connection == NULL &&
+        queue != NULL && queue->owner.node == r->broker->env->node) {
+        remove_queue(r->broker, queue, NULL);
+    }
+}
+
 static void
 declare_applied(struct meta_request *r, const struct meta_outcome *outcome,
                 struct broker_reply *reply)
 {
     if (outcome->status == META_OK) {
         reply->queue = request_text(r);
+        drop_orphan(r);
     } else if (outcome->status == META_EXISTS) {
         found(r, false, reply);
     } else {
@@ -305,6 +316,7 @@ broker_queue_declare(struct broker *b, struct broker_connection *c,
 
 /* A deletion that first asks the queue for its counts. */
 struct deletion {
+    struct list link; /* broker.deletions */
     struct broker_call query;
     struct broker *broker;
     struct call_ref *call;
@@ -316,14 +328,34 @@ struct deletion {
 };
 
 static void
+deletion_end(struct deletion *d, const struct broker_reply *reply)
+{
+    list_remove(&d->link);
+    call_end(&d->call, reply);
+    mem_free(d);
+}
+
+void
+queues_deinit(struct broker *b)
+{
+    struct list *it;
+
+    while ((it = list_pop_front(&b->deletions)) != NULL) {
+        struct deletion *d = list_entry(it, struct deletion, link);
+
+        (void)call_release(&d->call);
+        mem_free(d);
+    }
+}
+
+static void
 removal_done(struct broker_call *call, const struct broker_reply *reply)
 {
     struct deletion *d = CONTAINER_OF(call, struct deletion, removal);
     struct broker_reply answer = *reply;
 
     answer.messages = d->messages;
-    call_end(&d->call, &answer);
-    mem_free(d);
+    deletion_end(d, &answer);
 }
 
 static void
@@ -345,6 +377,7 @@ remove_queue(struct broker *b, const struct meta_queue *queue,
         .vhost = queue->vhost, .name = queue->name, .group = queue->group};
     struct meta_request *r = meta_request_new(b, call, remove_applied);
 
+    r->is_kept = call == NULL; /* nobody would ask again */
     memcpy(r->name, queue->name.data, queue->name.size);
     memcpy(r->vhost, queue->vhost.data, queue->vhost.size);
     meta_put_queue_delete(&r->command, b->session, r->number, &command);
@@ -359,23 +392,21 @@ counts_known(struct broker_call *call, const struct broker_reply *reply)
     struct broker_reply gone = {0};
 
     if (reply->fault.kind == BROKER_NOT_FOUND || queue == NULL) {
-        call_end(&d->call, &gone);
-        mem_free(d);
+        deletion_end(d, &gone);
     } else if (reply->fault.kind != BROKER_OK) {
-        call_end(&d->call, reply);
-        mem_free(d);
+        deletion_end(d, reply);
     } else if (d->if_unused && reply->consumers > 0) {
-        call_end_fault(&d->call, BROKER_PRECONDITION,
-                       "queue '%.*s' in vhost '%.*s' in use",
-                       (int)queue->name.size, queue->name.data,
-                       (int)queue->vhost.size, queue->vhost.data);
-        mem_free(d);
+        broker_fault_set(&gone.fault, BROKER_PRECONDITION,
+                         "queue '%.*s' in vhost '%.*s' in use",
+                         (int)queue->name.size, queue->name.data,
+                         (int)queue->vhost.size, queue->vhost.data);
+        deletion_end(d, &gone);
     } else if (d->if_empty && reply->messages > 0) {
-        call_end_fault(&d->call, BROKER_PRECONDITION,
-                       "queue '%.*s' in vhost '%.*s' not empty",
-                       (int)queue->name.size, queue->name.data,
-                       (int)queue->vhost.size, queue->vhost.data);
-        mem_free(d);
+        broker_fault_set(&gone.fault, BROKER_PRECONDITION,
+                         "queue '%.*s' in vhost '%.*s' not empty",
+                         (int)queue->name.size, queue->name.data,
+                         (int)queue->vhost.size, queue->vhost.data);
+        deletion_end(d, &gone);
     } else {
         d->messages = reply->messages;
         remove_queue(d->broker, queue, &d->removal);
@@ -390,6 +421,7 @@ broker_queue_delete(struct broker *b, struct broker_connection *c,
     struct broker_fault fault = {.kind = BROKER_OK};
     struct broker_reply nothing = {0};
     struct meta_queue *queue;
+    struct call_ref *query;
     struct deletion *d;
 
     OBJ_CHECK(b, BROKER_MAGIC);
@@ -414,7 +446,9 @@ broker_queue_delete(struct broker *b, struct broker_connection *c,
     d->call = call_begin(b, call);
     d->query.done = counts_known;
     d->removal.done = removal_done;
-    queue_client_query(queue_client_get(b, queue), &d->query);
+    list_push_back(&b->deletions, &d->link);
+    query = call_begin(b, &d->query);
+    queue_client_query(queue_client_get(b, queue), &query);
 }
 
 void
