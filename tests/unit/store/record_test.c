@@ -28,11 +28,14 @@ a_header(void)
     return h;
 }
 
+/* Two structs are compared by what they encode to: their padding may differ. */
+
 Test(record, segment_header_has_its_layout)
 {
     struct segment_header h = a_header();
     struct segment_header got;
     uint8_t s[SEGMENT_HEADER_SIZE];
+    uint8_t again[SEGMENT_HEADER_SIZE];
 
     segment_header_encode(&h, s);
     cr_assert_eq(memcmp(s, "QRSEGMNT", 8), 0);
@@ -47,7 +50,8 @@ Test(record, segment_header_has_its_layout)
     cr_assert_eq(get_u32le(s + 56), 128);
     cr_assert_eq(get_u32le(s + 60), crc32c(0, s, 60));
     cr_assert_eq(segment_header_decode(s, &got), 0);
-    cr_assert_eq(memcmp(&got, &h, sizeof(h)), 0);
+    segment_header_encode(&got, again);
+    cr_assert_eq(memcmp(again, s, sizeof(s)), 0);
 }
 
 Test(record, segment_header_refuses_what_it_is_not)
@@ -93,6 +97,7 @@ Test(record, batch_header_has_its_layout)
                              .body_crc = 9};
     struct batch_header got;
     uint8_t b[BATCH_HEADER_SIZE];
+    uint8_t again[BATCH_HEADER_SIZE];
 
     batch_header_encode(&h, 5, b);
     cr_assert_eq(memcmp(b, "QRBT", 4), 0);
@@ -104,7 +109,8 @@ Test(record, batch_header_has_its_layout)
     cr_assert_eq(get_u32le(b + 28), crc32c(5, b, 28));
     cr_assert_eq(h.chain, get_u32le(b + 28));
     cr_assert(batch_header_decode(b, 5, &got));
-    cr_assert_eq(memcmp(&got, &h, sizeof(h)), 0);
+    batch_header_encode(&got, 5, again);
+    cr_assert_eq(memcmp(again, b, sizeof(b)), 0);
     cr_assert_not(batch_header_decode(b, 6, &got));
     for (size_t i = 0; i < sizeof(b); i++) {
         b[i] ^= 1;
@@ -144,7 +150,9 @@ Test(record, record_has_its_layout)
     cr_assert_eq(get_u32le(b), crc32c(0, b + 4, 36));
     cr_assert_eq(record_decode(b, sizeof(b), &got, &crc), 0);
     cr_assert_eq(crc, get_u32le(b));
-    cr_assert_eq(memcmp(&got, &r, sizeof(r)), 0);
+    cr_assert(got.type == r.type && got.entry_type == r.entry_type);
+    cr_assert(got.log == r.log && got.size == r.size);
+    cr_assert(got.index == r.index && got.term == r.term);
 }
 
 Test(record, record_refuses_damage_anywhere)
@@ -207,7 +215,11 @@ Test(record, index_items_come_back)
         struct record got = {0};
 
         cr_assert_eq(index_item_decode(&c, before, &got), 0);
-        cr_assert_eq(memcmp(&got, &in[i], sizeof(got)), 0);
+        cr_assert(got.type == in[i].type);
+        cr_assert_eq(got.entry_type, in[i].entry_type);
+        cr_assert(got.log == in[i].log && got.size == in[i].size);
+        cr_assert(got.index == in[i].index && got.term == in[i].term);
+        cr_assert_eq(got.offset, in[i].offset);
         before = got.offset + record_span(got.size);
     }
     cr_assert_eq(cursor_left(&c), 0);
@@ -248,10 +260,12 @@ Test(record, trailer_comes_back_or_is_refused)
                         .index_crc = 7};
     struct trailer got = {0};
     uint8_t s[TRAILER_SIZE];
+    uint8_t again[TRAILER_SIZE];
 
     trailer_encode(&t, 9, s);
     cr_assert(trailer_decode(s, 9, &got));
-    cr_assert_eq(memcmp(&got, &t, sizeof(t)), 0);
+    trailer_encode(&got, 9, again);
+    cr_assert_eq(memcmp(again, s, sizeof(s)), 0);
     cr_assert_not(trailer_decode(s, 8, &got));
     for (size_t i = 0; i < 64; i++) {
         s[i] ^= 1;
