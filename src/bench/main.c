@@ -1,6 +1,7 @@
 /* quorate-bench: see option.def for what it can do and docs/bench.md for what
  * its figures mean. */
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -18,6 +19,19 @@ print(struct buf *out)
     buf_deinit(out);
 }
 
+/* A connection is a descriptor: take as many as are allowed. */
+static void
+raise_limit(void)
+{
+    struct rlimit limit = {0};
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+        limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static int
 run(const struct bench_options *o)
 {
@@ -26,6 +40,7 @@ run(const struct bench_options *o)
     int status = BENCH_CLEAN;
 
     buf_init(&out);
+    raise_limit();
     status = bench_run(o, result);
     if (status == BENCH_FAILED) {
         (void)fprintf(stderr, "quorate-bench: %s\n", result->error.text);

@@ -595,6 +595,6 @@ bench_options_man(struct buf *out)
                  "0: clean. 1: confirmed messages were lost, or came twice "
                  "without the redelivered flag. 2: usage. 3: could not run.\n"
                  ".SH SEE ALSO\n"
-                 ".BR quorated (8),\n"
+                 ".BR quorated (1),\n"
                  ".BR quoratectl (1)\n");
 }
