@@ -296,6 +296,7 @@ gather_get(struct qr_group *g)
     link = list_pop_front(&g->host->gathers_free);
     if (link != NULL) {
         g->gather = list_entry(link, struct gather, link);
+        g->host->gathers_free_count--;
     } else {
         g->gather = mem_zalloc(1, sizeof *g->gather);
         buf_init(&g->gather->bytes);
@@ -320,8 +321,8 @@ gather_room(struct gather *gather, size_t size)
     if (n == GATHER_CUTS_MAX) {
         return false;
     }
-    gather->starts[n] = gather->bytes.size;
-    gather->count = n + 1;
+    gather->starts[n] = (uint32_t)gather->bytes.size;
+    gather->count = (uint32_t)n + 1;
     memset(buf_extend(&gather->bytes, ENTRY_HEADER_SIZE), 0, ENTRY_HEADER_SIZE);
     return true;
 }

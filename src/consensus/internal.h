@@ -61,6 +61,9 @@ enum {
 
     /* A turn's proposals of one group make at most this many entries. */
     GATHER_CUTS_MAX = 160,
+    /* Unused ones that a host keeps, and the memory that each may keep. */
+    FREE_KEPT_MAX = 64,
+    FREE_KEPT_SIZE_MAX = 1 << 20,
     ENTRY_HEADER_SIZE = 8, /* u64le wall time before the commands */
     APPLY_BATCH = 1024,    /* entries applied for one group in one go */
 
@@ -105,8 +108,8 @@ struct peer {
 struct gather {
     struct list link;
     struct buf bytes;
-    size_t starts[GATHER_CUTS_MAX];
-    size_t count;
+    uint32_t starts[GATHER_CUTS_MAX];
+    uint32_t count;
 };
 
 /* "Entries up to `index` are in `batch`." */
@@ -227,6 +230,8 @@ struct qr_host {
     struct list peers_dirty;
     struct list parcels_free;
     struct list gathers_free;
+    unsigned parcels_free_count;
+    unsigned gathers_free_count;
     struct ring early;
     uint64_t durable;
     struct step_messages messages;

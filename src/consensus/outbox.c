@@ -23,6 +23,7 @@ parcel_new(struct qr_host *host)
     OBJ_CHECK(host, HOST_MAGIC);
     if (link != NULL) {
         p = list_entry(link, struct parcel, link);
+        host->parcels_free_count--;
     } else {
         p = mem_zalloc(1, sizeof *p);
         buf_init(&p->head);
@@ -40,7 +41,13 @@ parcel_recycle(struct qr_host *host, struct parcel *p)
     OBJ_CHECK(host, HOST_MAGIC);
     frame_free(&p->frame);
     list_remove(&p->link);
+    if (host->parcels_free_count == FREE_KEPT_MAX) {
+        buf_deinit(&p->head);
+        mem_free(p);
+        return;
+    }
     list_push_back(&host->parcels_free, &p->link);
+    host->parcels_free_count++;
 }
 
 static size_t

@@ -450,11 +450,23 @@ replica_submit(struct qr_group *g, unsigned count)
 void
 replica_drop_gathered(struct qr_group *g)
 {
+    struct qr_host *host = g->host;
+    struct gather *gather;
+
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (g->gather != NULL) {
-        list_push_back(&g->host->gathers_free, &g->gather->link);
-        g->gather = NULL;
+    gather = g->gather;
+    g->gather = NULL;
+    if (gather == NULL) {
+        return;
     }
+    if (host->gathers_free_count == FREE_KEPT_MAX ||
+        gather->bytes.capacity > FREE_KEPT_SIZE_MAX) {
+        buf_deinit(&gather->bytes);
+        mem_free(gather);
+        return;
+    }
+    list_push_back(&host->gathers_free, &gather->link);
+    host->gathers_free_count++;
 }
 
 void
