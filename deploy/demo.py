@@ -5,6 +5,9 @@ Publishes persistent messages with confirms to a durable queue through n2,
 consumes them with acknowledgements through n3, and kills the queue's leader
 with SIGKILL in the middle. At the end every confirmed message must have been
 delivered: exit code 0, or 1 with the numbers that are missing.
+
+QUORATE_BIN, QUORATE_CONF and QUORATE_DATA are deploy/cluster.sh's;
+QUORATE_PORTS are the AMQP ports of n1, n2 and n3 (5672,5673,5674).
 """
 import json
 import os
@@ -17,7 +20,8 @@ import pika
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DATA = os.environ.get("QUORATE_DATA", os.path.join(HERE, "quorate-data"))
-PORTS = {"n1": 5672, "n2": 5673, "n3": 5674}
+PORTS = dict(zip(("n1", "n2", "n3"), map(int, os.environ.get(
+    "QUORATE_PORTS", "5672,5673,5674").split(","))))
 COUNT = 10000
 WINDOW = 256
 QUEUE = "quickstart"

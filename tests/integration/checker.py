@@ -9,6 +9,7 @@ import threading
 import time
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 from cluster import Timeout, wait_for
 
@@ -44,7 +45,8 @@ class Worker(threading.Thread):
                     blocked_connection_timeout=20)
                 self.reconnects += 1
                 self.work(connection)
-            except (pika.exceptions.AMQPError, OSError):
+            except (pika.exceptions.AMQPError, OSError,
+                    AMQPConnectorStackTimeout):
                 time.sleep(0.05)
             finally:
                 if connection is not None:
