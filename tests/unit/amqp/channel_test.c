@@ -101,6 +101,13 @@ Test(channel, flow_can_only_be_on)
     client_expect_error(&c, 0, 540, "NOT_IMPLEMENTED - active=false");
 }
 
+Test(channel, answers_to_the_server_are_taken_in_silence)
+{
+    client_open(&c, 1);
+    client_send(&c, 1, &(struct amqp_method){.id = AMQP_channel_flow_ok});
+    client_expect_nothing(&c);
+}
+
 Test(channel, access_is_always_granted)
 {
     struct amqp_method m = {.id = AMQP_access_request};

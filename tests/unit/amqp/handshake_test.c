@@ -98,6 +98,13 @@ Test(handshake, another_protocol_is_told_ours)
     cr_assert(c.is_flushed);
 }
 
+Test(handshake, a_stop_before_the_header_is_silent)
+{
+    amqp_connection_shutdown(c.connection);
+    cr_assert_eq(c.heard.size, 0);
+    cr_assert(c.is_closed);
+}
+
 Test(handshake, http_is_told_at_its_first_byte)
 {
     client_put(&c, "G", 1);

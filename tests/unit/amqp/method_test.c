@@ -247,6 +247,34 @@ Test(method, names_the_argument_with_a_bad_table)
                      "argument 'arguments' of queue.bind is malformed");
 }
 
+Test(method, names_the_argument_with_too_deep_a_table)
+{
+    struct amqp_method m = {.id = AMQP_queue_unbind};
+    struct error err = {""};
+    struct buf table;
+    struct buf out;
+
+    buf_init(&table);
+    buf_init(&out);
+    buf_put(&table, "\1a", 2);
+    for (size_t left = AMQP_TABLE_DEPTH_MAX * 5; left > 0; left -= 5) {
+        buf_put_u8(&table, 'A');
+        buf_put_u32be(&table, (uint32_t)(left - 5));
+    }
+    m.queue_unbind.queue = amqp_text("q");
+    m.queue_unbind.exchange = amqp_text("x");
+    m.queue_unbind.routing_key = amqp_text("");
+    m.queue_unbind.arguments =
+        (struct amqp_text){(const char *)table.data, table.size};
+    amqp_method_encode(&m, &out);
+    cr_assert_eq(amqp_method_decode(out.data, out.size, &m, &err), -QR_ETOOBIG);
+    cr_assert_str_eq(err.text,
+                     "argument 'arguments' of queue.unbind is a table of more "
+                     "than 131072 bytes or nested deeper than 16");
+    buf_deinit(&table);
+    buf_deinit(&out);
+}
+
 Test(method, survives_random_bytes)
 {
     struct rng rng;

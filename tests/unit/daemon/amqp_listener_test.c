@@ -184,7 +184,7 @@ static void
 peer_take(struct peer *p)
 {
     struct pollfd waiting = {.fd = p->fd, .events = POLLIN};
-    uint8_t bytes[8192];
+    static uint8_t bytes[1 << 18];
     ssize_t size = 0;
 
     turn();
@@ -369,7 +369,7 @@ Test(amqp_listener, a_reader_without_acknowledgements_is_paced)
     size_t left = 0;
     size_t bodies = 0;
 
-    fake_broker_fill(broker, "q", 3000, 20000);
+    fake_broker_fill(broker, "q", 1500, 20000);
     peer_login(&p);
     peer_consume(&p, true);
     for (int i = 0; i < QUIET_TURNS; i++) {
@@ -382,18 +382,18 @@ Test(amqp_listener, a_reader_without_acknowledgements_is_paced)
         turn();
     }
     cr_assert_eq(fake_broker_ready(broker, "q"), left);
-    while (bodies < 3000) {
+    while (bodies < 1500) {
         bodies += peer_next(&p).type == AMQP_FRAME_BODY ? 1 : 0;
         if (p.read > 1 << 20) {
             buf_consume(&p.heard, p.read);
             p.read = 0;
         }
     }
-    for (int i = 0; i < TURNS_MAX && fake_broker_stats(broker)->acked < 3000;
+    for (int i = 0; i < TURNS_MAX && fake_broker_stats(broker)->acked < 1500;
          i++) {
         turn();
     }
-    cr_assert_eq(fake_broker_stats(broker)->acked, 3000);
+    cr_assert_eq(fake_broker_stats(broker)->acked, 1500);
     peer_close(&p);
 }
 
