@@ -78,7 +78,7 @@ static void
 ready(struct consumer *c)
 {
     c->is_ready = true;
-    c->retry.backoff_ms = TRAFFIC_BACKOFF_MIN_MS;
+    c->retry.backoff_ms = 0;
 }
 
 static void

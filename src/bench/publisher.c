@@ -126,7 +126,7 @@ on_method(void *arg, const struct amqp_method *m)
     OBJ_CHECK(p, PUBLISHER_MAGIC);
     if (m->id == AMQP_confirm_select_ok) {
         p->is_ready = true;
-        p->retry.backoff_ms = TRAFFIC_BACKOFF_MIN_MS;
+        p->retry.backoff_ms = 0;
     }
 }
 

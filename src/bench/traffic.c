@@ -82,9 +82,10 @@ traffic_lost(struct traffic *t, struct traffic_retry *retry,
         t->on_fatal(t->arg, text);
         return;
     }
-    wait_ms = MAX(wait_ms, TRAFFIC_BACKOFF_MIN_MS);
+    /* At once after it had worked: the wait would count as the broker's. */
     retry->at_us = bench_now_us() + wait_ms * BENCH_US_PER_MS;
-    retry->backoff_ms = (uint32_t)MIN(wait_ms * 2, TRAFFIC_BACKOFF_MAX_MS);
+    retry->backoff_ms = (uint32_t)MIN(MAX(wait_ms * 2, TRAFFIC_BACKOFF_MIN_MS),
+                                      TRAFFIC_BACKOFF_MAX_MS);
     retry->host = (retry->host + 1) % hosts->count;
 }
 

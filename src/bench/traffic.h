@@ -76,9 +76,9 @@ struct traffic {
 
 /* When a lost connection is tried again, and where. */
 struct traffic_retry {
-    uint64_t at_us; /* 0: not waiting */
-    uint32_t backoff_ms;
-    unsigned host; /* the one to try next */
+    uint64_t at_us;      /* 0: not waiting */
+    uint32_t backoff_ms; /* 0: it has worked since the last loss */
+    unsigned host;       /* the one to try next */
 };
 
 /* What a body begins with: when it was sent and what it is.
