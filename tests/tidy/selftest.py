@@ -28,9 +28,11 @@ ADD_C = '''/* Adding. */
 int
 add(int a, int b)
 {
+    int sum = a + b;
+
     ASSERT(a >= 0);
     ASSERT(b >= 0);
-    return a + b;
+    return sum;
 }
 '''
 
@@ -254,7 +256,7 @@ class TidyRules(unittest.TestCase):
 
     def test_a_test_may_reach_a_file_through_its_room(self):
         changes = {
-            'src/base/add.c': ADD_C.replace('a + b', 'sub(a, -b)'),
+            'src/base/add.c': ADD_C.replace('= a + b', '= sub(a, -b)'),
             'src/base/sub.c': c_file('int\nsub(int a)\n{\n'
                                      '    return a;\n}\n'),
         }
