@@ -151,6 +151,7 @@ int qr_group_add(struct qr_group *group, qr_replica_id replica);
 int qr_group_promote(struct qr_group *group, qr_replica_id replica);
 int qr_group_remove(struct qr_group *group, qr_replica_id replica);
 
+/* What this replica knows of itself and of its group; O(members). */
 void qr_group_status(const struct qr_group *group, struct qr_group_status *out);
 /* Snapshot soon, whatever the thresholds say. */
 void qr_group_snapshot(struct qr_group *group);
@@ -170,6 +171,9 @@ struct qr_fetch {
     struct slice *body; /* where to put it; set by the caller */
     void *impl;
 };
+
+/* Start FETCH of entry `index`; its `done` runs later, exactly once, with
+ * `result` 0, -QR_ENOENT or -QR_ECORRUPT. */
 void qr_group_fetch(struct qr_group *group, struct qr_fetch *fetch);
 
 /* Counters for operators and benchmarks. */
@@ -184,6 +188,8 @@ struct qr_host_stats {
     uint64_t snapshots_taken;
     uint64_t snapshots_installed;
 };
+
+/* The counters of HOST now. */
 void qr_host_stats(const struct qr_host *host, struct qr_host_stats *out);
 
 #endif

@@ -1,8 +1,9 @@
 /* Permissions, as RabbitMQ checks and words them.
  *
  * Matching a regular expression for each message would cost more than routing
- * it, so outcomes are remembered in a small direct-mapped table, each with the
- * metadata index that it was found at: any change of metadata voids them all. */
+ * it, so outcomes are remembered in a small direct-mapped table, each with
+ * the metadata index that it was found at: any change of metadata voids them
+ * all. */
 #include <string.h>
 
 #include "auth/permission.h"

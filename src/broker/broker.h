@@ -141,9 +141,14 @@ struct broker_exchange_spec {
     bool is_auto_delete;
     bool is_internal;
 };
+
+/* Declare an exchange, or check that it is as SPEC says (is_passive: that it
+ * exists). CALL ends with a fault: NOT_FOUND, PRECONDITION, ACCESS_REFUSED. */
 void broker_exchange_declare(struct broker *b, struct broker_connection *c,
                              const struct broker_exchange_spec *spec,
                              struct broker_call *call);
+/* Delete exchange NAME with its bindings; one that is not there is no fault.
+ * IF_UNUSED: PRECONDITION while it is bound. */
 void broker_exchange_delete(struct broker *b, struct broker_connection *c,
                             struct meta_text name, bool if_unused,
                             struct broker_call *call);
@@ -156,12 +161,18 @@ struct broker_queue_spec {
     bool is_exclusive;
     bool is_auto_delete;
 };
+
+/* Declare a queue, or check that it is as SPEC says. The reply has its name and
+ * counts. Faults: NOT_FOUND, PRECONDITION, LOCKED, ACCESS_REFUSED. */
 void broker_queue_declare(struct broker *b, struct broker_connection *c,
                           const struct broker_queue_spec *spec,
                           struct broker_call *call);
+/* Delete queue NAME with its messages; the reply counts them. One that is not
+ * there is no fault. PRECONDITION by IF_UNUSED or IF_EMPTY. */
 void broker_queue_delete(struct broker *b, struct broker_connection *c,
                          struct meta_text name, bool if_unused, bool if_empty,
                          struct broker_call *call);
+/* Drop the ready messages of queue NAME; the reply counts them. */
 void broker_queue_purge(struct broker *b, struct broker_connection *c,
                         struct meta_text name, struct broker_call *call);
 struct broker_binding_spec {
@@ -171,9 +182,13 @@ struct broker_binding_spec {
     struct meta_text key;
     struct meta_text arguments;
 };
+
+/* Bind a queue or an exchange; the same binding again is no fault.
+ * NOT_FOUND, ACCESS_REFUSED. */
 void broker_bind(struct broker *b, struct broker_connection *c,
                  const struct broker_binding_spec *spec,
                  struct broker_call *call);
+/* Remove a binding; one that is not there is no fault. */
 void broker_unbind(struct broker *b, struct broker_connection *c,
                    const struct broker_binding_spec *spec,
                    struct broker_call *call);
@@ -201,6 +216,8 @@ struct broker_publisher {
     void *arg;
     void *impl;
 };
+
+/* Begin publishing; P is pinned until broker_publisher_close(). */
 void broker_publisher_open(struct broker *b, struct broker_publisher *p);
 /* No more callbacks. What was published still goes to its queues. */
 void broker_publisher_close(struct broker_publisher *p);

@@ -153,6 +153,9 @@ enum broker_access {
     ACCESS_WRITE,
     ACCESS_READ
 };
+
+/* Whether C's user may do ACCESS to NAME, which is a KIND (for the text of
+ * FAULT, which is set when not). */
 bool broker_is_allowed(struct broker *b, const struct broker_connection *c,
                        enum broker_access access, const char *kind,
                        struct meta_text name, struct broker_fault *fault);

@@ -18,6 +18,7 @@ struct frame_reader {
     size_t offset;             /* within it */
 };
 
+/* Read the content of F (borrowed) from its start. */
 void frame_reader_init(struct frame_reader *r, const struct frame *f);
 /* The next SIZE bytes, a new reference in *OUT; false when there are fewer. */
 bool frame_reader_take(struct frame_reader *r, size_t size, struct slice *out);

@@ -67,6 +67,7 @@ struct meta_request {
     bool is_kept;
 };
 
+/* B's way to the metadata group; freed with *M nulled. */
 struct meta_client *meta_client_new(struct broker *b);
 void meta_client_free(struct meta_client **m);
 

@@ -281,8 +281,8 @@ on_propose(struct meta_group *g, struct address from, struct frame **frame)
         (void)qr_group_propose(g->raft, f->content, f->content_count);
     } else if (to.node != 0 && to.node != b->env->node &&
                from.node == b->env->node) {
-        /* Two nodes that take each other for the leader would send it to and
-         * fro; who asked will ask again. */
+        /* Two nodes that take each other for the leader would send it back
+         * and forth; who asked will ask again. */
         (void)b->env->ops->post(b->env, to, frame);
     }
 }

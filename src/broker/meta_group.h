@@ -26,6 +26,7 @@ void meta_group_flush(struct meta_group *g);
 /* A link came up: tell that node. */
 void meta_group_link_up(struct meta_group *g, qr_node_id node);
 
+/* Its replica here, borrowed. */
 struct qr_group *meta_group_raft(const struct meta_group *g);
 /* 0 = unknown. */
 qr_node_id meta_group_leader(const struct meta_group *g);

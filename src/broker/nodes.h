@@ -38,6 +38,7 @@ struct nodes {
     size_t count;
 };
 
+/* Nobody is known. */
 void nodes_init(struct nodes *n);
 /* The state of NODE, added when new; NULL when the table is full. */
 struct node_state *nodes_get(struct nodes *n, qr_node_id node);

@@ -90,7 +90,9 @@ void queue_client_link(struct queue_client *q, qr_node_id node, bool is_up);
 /* The replica on this shard says that NODE leads (0: nobody). */
 void queue_client_hint(struct queue_client *q, qr_node_id node, qr_term term);
 
+/* The group of its queue. */
 qr_group_id queue_client_group(const struct queue_client *q);
+/* The client whose place in broker.dirty_clients LINK is. */
 struct queue_client *queue_client_of_dirty(struct list *link);
 
 /* ---- publisher.c, as the client sees it ---- */

@@ -34,6 +34,7 @@ void queue_group_flush(struct queue_group *g);
 void queue_group_node_dead(struct queue_group *g,
                            const struct node_state *state);
 
+/* What it is made of, borrowed; who it is; whether it leads. */
 struct qr_group *queue_group_raft(const struct queue_group *g);
 struct queue_machine *queue_group_machine(const struct queue_group *g);
 bool queue_group_is_leader(const struct queue_group *g);

@@ -40,6 +40,8 @@ struct formation_config {
     void *arg;
 };
 
+/* CONFIG is copied; what it points at is borrowed for its life. The caller
+ * frees it, which nulls *F. */
 struct formation *formation_new(const struct formation_config *config);
 void formation_free(struct formation **f);
 /* A cluster of one, or one that was formed before, starts at once: on_formed

@@ -1,3 +1,4 @@
+/* Arguments of declarations: when two tables are the same to RabbitMQ. */
 #include "base/buf.h"
 #include "broker/arguments.h"
 #include "lib/harness.h"

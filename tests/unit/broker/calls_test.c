@@ -1,3 +1,4 @@
+/* Calls: each ends once, by its answer, its deadline or its caller. */
 #include "broker/broker_priv.h"
 #include "lib/harness.h"
 #include "sim/sim_env.h"

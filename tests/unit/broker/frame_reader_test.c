@@ -1,3 +1,4 @@
+/* Reading content that lies in several slices. */
 #include "base/rng.h"
 #include "broker/frame_reader.h"
 #include "lib/harness.h"

@@ -1,3 +1,4 @@
+/* What is known of nodes: links, starts, and when a start counts as dead. */
 #include "broker/nodes.h"
 #include "lib/harness.h"
 

@@ -1,3 +1,4 @@
+/* Events of a queue's leader, encoded and read again. */
 #include "base/rng.h"
 #include "broker/broker.h"
 #include "broker/queue_events.h"

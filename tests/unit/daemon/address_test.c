@@ -1,3 +1,4 @@
+/* Addresses of listeners and nodes as the configuration writes them. */
 #include "base/error.h"
 #include "daemon/address.h"
 #include "lib/harness.h"

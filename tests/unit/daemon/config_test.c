@@ -1,3 +1,4 @@
+/* The configuration: every key, and every way to get one wrong. */
 #include <unistd.h>
 
 #include "base/buf.h"

@@ -1,3 +1,4 @@
+/* The identity file: made once, kept, locked, refused when damaged. */
 #include <fcntl.h>
 #include <unistd.h>
 

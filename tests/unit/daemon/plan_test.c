@@ -1,3 +1,4 @@
+/* What a configuration comes to: nodes, listeners, secret. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
