@@ -20,6 +20,8 @@
  *  8. The only voter takes a new term and votes for itself before it leads.
  *
  * What each guard corrects, and how it shows, is told beside it in step.c.
+ * Four need more than one step: 2 (on_timer() in replica.c), 3 (renew_term() in
+ * start.c), 11 (confirm_before() in replica.c) and 12 (snapshot_consider()).
  * An update's entries, messages and addresses are borrowed until the next step
  * of the same replica; `entries.batch[0].batch` and `snapshot.chunk` are the
  * caller's to free. */
