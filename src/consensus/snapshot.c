@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "consensus/internal.h"
 
@@ -193,44 +194,78 @@ reset_log(struct qr_group *g)
     g->log_bytes = after * size;
 }
 
+/* The envelope and the machine's BODY in one piece. */
+static struct slice
+seal(struct qr_group *g, const struct buf *body, const struct ranges *live)
+{
+    struct buf *envelope = &g->host->scratch;
+    struct block *block;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    buf_clear(envelope);
+    envelope_put(envelope, g->clock_ms, live);
+    block = block_new(envelope->size + body->size);
+    memcpy(block->data, envelope->data, envelope->size);
+    if (body->size > 0) {
+        memcpy(block->data + envelope->size, body->data, body->size);
+    }
+    return slice_of_block(block);
+}
+
+/* Let the store record the snapshot MANIFEST with LIVE entries. */
+static void
+record(struct qr_group *g, const struct slice *manifest, struct ranges *live)
+{
+    struct store_snapshot s = {
+        .index = g->applied,
+        .term = store_term(g->host->store, g->id, g->applied),
+        .configuration = g->configuration,
+        .configuration_index = g->configuration_index,
+        .manifest = *manifest,
+        .live = live,
+    };
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(s.term > 0);
+    g->is_taking = true;
+    g->taking_index = s.index;
+    g->taking_term = s.term;
+    g->taking_trailing = trailing_entries(g);
+    g->taking_configuration = slice_ref(&g->configuration);
+    g->taking_configuration_index = s.configuration_index;
+    if (g->taking_trailing > 0) {
+        ranges_add(live, s.index - g->taking_trailing + 1, s.index);
+    }
+    g->taking_batch = store_snapshot(g->host->store, g->id, &s);
+    replica_note_batch(g, g->taking_batch);
+}
+
 static void
 take(struct qr_group *g)
 {
-    struct qr_host *host = g->host;
-    struct store_snapshot s = {.index = g->applied};
+    struct slice manifest;
     struct buf body;
     struct ranges live;
-    unsigned trailing = trailing_entries(g);
 
     OBJ_CHECK(g, GROUP_MAGIC);
     ranges_init(&live);
     buf_init(&body);
     g->ops->snapshot(g->machine, &body, &live);
     ASSERT(live.count == 0 || live.items[live.count - 1].last <= g->applied);
-    buf_clear(&host->scratch);
-    envelope_put(&host->scratch, g->clock_ms, &live);
-    buf_put(&host->scratch, body.data, body.size);
-    if (trailing > 0) {
-        ranges_add(&live, g->applied - trailing + 1, g->applied);
-    }
-    s.term = store_term(host->store, g->id, g->applied);
-    ASSERT(s.term > 0);
-    s.configuration = g->configuration;
-    s.configuration_index = g->configuration_index;
-    s.manifest = slice_copy(host->scratch.data, host->scratch.size);
-    s.live = &live;
-    g->is_taking = true;
-    g->taking_index = s.index;
-    g->taking_term = s.term;
-    g->taking_trailing = trailing;
-    g->taking_configuration = slice_ref(&g->configuration);
-    g->taking_configuration_index = s.configuration_index;
-    g->taking_batch = store_snapshot(host->store, g->id, &s);
-    slice_unref(&s.manifest);
+    manifest = seal(g, &body, &live);
     buf_deinit(&body);
+    if (manifest.size + g->configuration.size <= STORE_ENTRY_SIZE_MAX) {
+        record(g, &manifest, &live);
+    } else {
+        log_error(g->host->env->log, "raft",
+                  "group %llu: its snapshot would have %zu bytes, more than "
+                  "%d: its log grows until the state is smaller",
+                  (unsigned long long)g->id, manifest.size,
+                  (int)STORE_ENTRY_SIZE_MAX);
+    }
+    slice_unref(&manifest);
     ranges_deinit(&live);
-    reset_log(g);
-    replica_note_batch(g, g->taking_batch);
+    reset_log(g); /* also without one: not at every entry again */
 }
 
 void
@@ -254,7 +289,7 @@ snapshot_consider(struct qr_group *g)
     take(g);
     g->wants_snapshot = false;
     g->is_pressed = false;
-    if (g->taking_batch <= g->host->durable) {
+    if (g->is_taking && g->taking_batch <= g->host->durable) {
         snapshot_taken(g);
     }
 }

@@ -54,6 +54,7 @@ struct machine {
     unsigned standings;
     unsigned members_changes;
     uint64_t restores;
+    size_t ballast;       /* bytes of nothing in its snapshots */
     bool refuses_restore; /* as a machine of an older version would */
 };
 

@@ -115,7 +115,7 @@ Test(host, a_vote_that_came_too_long_ago_is_not)
     }
     cluster_run(c, 10);
     cluster_open_on(c, 16, 1, 3, true, false);
-    cluster_run(c, 2500);
+    cluster_run(c, 5000); /* until it has also stopped to volunteer */
     cluster_open_on(c, 16, 2, 3, false, false);
     cluster_run(c, 10);
     cr_assert_eq(cluster_leader(c, 16), 0);

@@ -183,3 +183,22 @@ Test(install, a_volatile_replica_installs_at_once)
     cluster_check_bodies(c, 3, GROUP);
     cluster_free(&c);
 }
+
+Test(install, a_state_too_large_for_a_snapshot_is_not_the_end)
+{
+    struct cluster *c = three(8);
+
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_machine(c, id, GROUP)->ballast = STORE_ENTRY_SIZE_MAX;
+    }
+    propose(c, 120, 10, 4);
+    cr_assert(cluster_converges(c, GROUP, 1000));
+    cr_assert_eq(status_of(c, 1).snapshot, 0);
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_machine(c, id, GROUP)->ballast = 0;
+    }
+    propose(c, 120, 10, 4);
+    cr_assert(cluster_converges(c, GROUP, 1000));
+    cr_assert_gt(status_of(c, 1).snapshot, 100);
+    cluster_free(&c);
+}

@@ -99,6 +99,9 @@ machine_snapshot(void *machine, struct buf *manifest, struct ranges *live)
         buf_put_u64le(manifest, m->live.items[i].last);
         ranges_add(live, m->live.items[i].first, m->live.items[i].last);
     }
+    if (m->ballast > 0) {
+        memset(buf_extend(manifest, m->ballast), 0, m->ballast);
+    }
 }
 
 static int
