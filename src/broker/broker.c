@@ -69,6 +69,9 @@ on_queue_created(void *arg, struct meta_queue *queue)
 {
     struct broker *b = arg;
 
+    if (queue->owner.node != 0) {
+        connections_queue_created(b, queue);
+    }
     if (is_hosted_here(b, queue) && !is_lost(b, queue) &&
         map_get(&b->groups, queue->group) == NULL) {
         (void)queue_group_open(b, queue);

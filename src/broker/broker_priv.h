@@ -129,6 +129,10 @@ void queues_deinit(struct broker *b);
 /* queues.c: may C use QUEUE? FAULT (LOCKED) otherwise. */
 bool broker_may_use(const struct broker *b, const struct broker_connection *c,
                     const struct meta_queue *queue, struct broker_fault *fault);
+/* connections.c: an exclusive QUEUE may be declared after its connection has
+ * closed, or once more by a proposal that was repeated: let it go, too. */
+void connections_queue_created(struct broker *b,
+                               const struct meta_queue *queue);
 /* connections.c: VHOST is deleted; close its connections. */
 void broker_vhost_gone(struct broker *b, const struct meta_vhost *vhost);
 /* login.c: what was remembered of NAME's password is void. */

@@ -11,6 +11,11 @@
 #include "machine/meta/meta_command.h"
 #include "shard/env.h"
 
+enum {
+    SHARD_BITS = 8, /* of a connection's id: the shard that it is on */
+    SHARD_MASK = (1 << SHARD_BITS) - 1
+};
+
 void
 broker_connection_open(struct broker *b, struct broker_connection *c,
                        struct broker_fault *fault)
@@ -36,17 +41,46 @@ broker_connection_open(struct broker *b, struct broker_connection *c,
         return;
     }
     /* Unique on this node: the shard is in the low bits. */
-    c->id = (++b->connection_next << 8) | b->env->shard;
+    c->id = (++b->connection_next << SHARD_BITS) | b->env->shard;
     c->connected_ms = b->env->ops->wall_ms(b->env);
     list_push_back(&b->connections, &c->link);
+}
+
+/* What connection ID of this start owns goes with it. */
+static void
+propose_gone(struct broker *b, uint64_t id)
+{
+    struct meta_owner owner = {
+        .node = b->env->node, .boot = b->env->boot, .connection = id};
+    struct meta_request *r = meta_request_new(b, NULL, NULL);
+
+    r->is_kept = true;
+    meta_put_connection_gone(&r->command, b->session, r->number, &owner);
+    meta_request_send(r);
+}
+
+void
+connections_queue_created(struct broker *b, const struct meta_queue *queue)
+{
+    const struct meta_owner *owner = &queue->owner;
+    struct list *it;
+
+    if (owner->node != b->env->node || owner->boot != b->env->boot ||
+        (owner->connection & SHARD_MASK) != b->env->shard) {
+        return;
+    }
+    list_foreach (it, &b->connections) {
+        if (list_entry(it, struct broker_connection, link)->id ==
+            owner->connection) {
+            return;
+        }
+    }
+    propose_gone(b, owner->connection);
 }
 
 void
 broker_connection_closed(struct broker *b, struct broker_connection *c)
 {
-    struct meta_request *r;
-    struct meta_owner owner = {.node = b->env->node, .boot = b->env->boot};
-
     OBJ_CHECK(b, BROKER_MAGIC);
     if (c->id == 0) {
         return;
@@ -54,11 +88,7 @@ broker_connection_closed(struct broker *b, struct broker_connection *c)
     list_remove(&c->link);
     meta_client_forget(b->meta_client, c);
     if (c->owns_queues) {
-        owner.connection = c->id;
-        r = meta_request_new(b, NULL, NULL);
-        r->is_kept = true;
-        meta_put_connection_gone(&r->command, b->session, r->number, &owner);
-        meta_request_send(r);
+        propose_gone(b, c->id);
     }
     c->id = 0;
 }

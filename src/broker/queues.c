@@ -169,29 +169,12 @@ found(struct meta_request *r, bool is_passive, struct broker_reply *reply)
     }
 }
 
-static void remove_queue(struct broker *b, const struct meta_queue *queue,
-                         struct broker_call *call);
-
-/* An exclusive queue whose connection closed before its declaration was
- * applied, perhaps after the command that says so: nobody else deletes it. */
-static void
-drop_orphan(struct meta_request *r)
-{
-    const struct meta_queue *queue = request_queue(r);
-
-    if ((r->flags & QUEUE_IS_EXCLUSIVE) != 0 && r->connection == NULL &&
-        queue != NULL && queue->owner.node == r->broker->env->node) {
-        remove_queue(r->broker, queue, NULL);
-    }
-}
-
 static void
 declare_applied(struct meta_request *r, const struct meta_outcome *outcome,
                 struct broker_reply *reply)
 {
     if (outcome->status == META_OK) {
         reply->queue = request_text(r);
-        drop_orphan(r);
     } else if (outcome->status == META_EXISTS) {
         found(r, false, reply);
     } else {

@@ -142,12 +142,14 @@ print(const struct options *o, const struct sim_world_result *r)
         "seed %" PRIu64 ": %s trace %016" PRIx64
         " virtual %.1f s, published %" PRIu64 ", confirmed %" PRIu64
         ", delivered %" PRIu64 " (%" PRIu64 " again), crashes %" PRIu64
-        " (%" PRIu64 " power), partitions %" PRIu64 ", frames %" PRIu64
+        " (%" PRIu64 " power), partitions %" PRIu64 ", pauses %" PRIu64
+        ", transfers %" PRIu64 ", given up %" PRIu64 ", frames %" PRIu64
         " (%" PRIu64 " lost), compared %" PRIu64 ", settled in %.1f s\n",
         o->world.seed, r->violation[0] == '\0' ? "good" : "BROKEN", r->trace,
         (double)r->virtual_us / 1e6, r->published, r->confirmed, r->delivered,
-        r->redelivered, r->crashes, r->power_cuts, r->partitions, r->frames,
-        r->frames_lost, r->comparisons, (double)r->recovered_us / 1e6);
+        r->redelivered, r->crashes, r->power_cuts, r->partitions, r->pauses,
+        r->transfers, r->given_up, r->frames, r->frames_lost, r->comparisons,
+        (double)r->recovered_us / 1e6);
     if (r->violation[0] != '\0') {
         (void)printf("seed %" PRIu64 ": %s\n", o->world.seed, r->violation);
     }

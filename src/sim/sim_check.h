@@ -4,9 +4,12 @@
  * broken is kept as text.
  *
  * I1 a confirmed message is delivered; I2 nothing is delivered that was not
- * published; I4 what is not flagged as redelivered was never delivered; I7
- * replicas are equal at equal index; I11 a cluster left alone recovers. The
- * numbers are those of docs/testing.md. */
+ * published; I3 a consumer sees the messages of one publisher in order, those
+ * that were returned apart; I4 a message is with one consumer at most, and one
+ * that is not flagged as redelivered was never delivered; I5 an exclusive
+ * consumer is alone, and prefetch holds; I7 replicas are equal at equal index;
+ * I11 a cluster left alone recovers; I12 then queues are empty; I13 no call
+ * takes longer than promised. The numbers are those of docs/testing.md. */
 #ifndef SIM_SIM_CHECK_H
 #define SIM_SIM_CHECK_H
 
@@ -14,10 +17,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/map.h"
 #include "base/ring.h"
 
 enum {
     SIM_QUEUES_MAX = 16,
+    SIM_CONSUMERS_MAX = 32,
     SIM_VIOLATION_SIZE = 256
 };
 
@@ -26,10 +31,27 @@ struct sim_message {
     uint16_t delivered; /* bit i: queue i has delivered it */
     uint16_t acked;     /* bit i: acknowledged to queue i */
     bool is_confirmed;
+    bool is_unsure;     /* nobody knows to which queues it went */
+    uint32_t publisher; /* whose order it is part of */
+};
+
+/* A consumer, as the client sees it. */
+struct sim_consumer {
+    unsigned queue;
+    unsigned client;
+    uint64_t group; /* the queue itself: another may have its name later */
+    bool is_exclusive;
+    bool is_attached;
+    struct map last; /* by publisher: its last message seen first, as id */
 };
 
 struct sim_check {
     struct ring messages; /* struct sim_message; id = place + 1 */
+    struct map holders;   /* (id, queue): client + 1, as a number */
+    struct sim_consumer *attached[SIM_CONSUMERS_MAX];
+    size_t attached_count;
+    uint16_t lossy; /* queues that may be deleted and purged */
+    uint32_t publishers;
     uint64_t confirmed;
     uint64_t delivered;
     uint64_t redelivered;
@@ -39,11 +61,20 @@ struct sim_check {
 
 void sim_check_init(struct sim_check *c);
 void sim_check_deinit(struct sim_check *c);
-/* A message is about to be published to QUEUES: its id. */
-uint64_t sim_check_publish(struct sim_check *c, uint16_t queues);
+/* PUBLISHER is about to publish a message to QUEUES: its id. */
+uint64_t sim_check_publish(struct sim_check *c, uint16_t queues,
+                           uint32_t publisher);
+/* It may have gone to some of them only. */
+void sim_check_unsure(struct sim_check *c, uint64_t id);
 void sim_check_confirm(struct sim_check *c, uint64_t id);
-void sim_check_deliver(struct sim_check *c, uint64_t id, unsigned queue,
-                       bool is_redelivered);
+/* A consumer was attached; CONSUMER is zeroed but for its first members. */
+void sim_check_attach(struct sim_check *c, struct sim_consumer *consumer);
+/* It is gone; what it held was released one by one. Harmless otherwise. */
+void sim_check_detach(struct sim_check *c, struct sim_consumer *consumer);
+void sim_check_deliver(struct sim_check *c, struct sim_consumer *to,
+                       uint64_t id, bool is_redelivered);
+/* The consumer no longer holds it. */
+void sim_check_release(struct sim_check *c, uint64_t id, unsigned queue);
 void sim_check_ack(struct sim_check *c, uint64_t id, unsigned queue);
 /* Confirmed messages that some queue has not seen acknowledged. */
 uint64_t sim_check_outstanding(const struct sim_check *c, uint64_t *first);

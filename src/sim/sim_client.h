@@ -1,7 +1,8 @@
 /* A simulated client of the broker, as an AMQP connection would be: it
  * connects to a node, declares its queue, publishes with confirms, consumes
  * with acknowledgements, sometimes returns, gets, or goes away; when its node
- * dies it connects to another. */
+ * dies it connects to another. Some queues are lossy by the client's own
+ * doing: it deletes and purges them, and may consume exclusively there. */
 #ifndef SIM_SIM_CLIENT_H
 #define SIM_SIM_CLIENT_H
 
@@ -27,8 +28,11 @@ struct sim_client_config {
     size_t nodes_count;
     uint16_t shards;
     unsigned number;
-    unsigned queues;  /* of the world; it consumes from number % queues */
-    uint32_t tick_us; /* between the things it does, on average */
+    unsigned queues;      /* of the world; it consumes from number % all */
+    unsigned lossy;       /* so many more, deleted and purged now and then */
+    unsigned auto_delete; /* which of those are */
+    unsigned transient;   /* which of those are not durable */
+    uint32_t tick_us;     /* between the things it does, on average */
     uint32_t body_size_max;
 };
 
@@ -39,6 +43,9 @@ void sim_client_lost(struct sim_client *c);
 bool sim_client_is_on(const struct sim_client *c, qr_node_id node);
 /* No more messages, returns or goodbyes; only consume and acknowledge. */
 void sim_client_settle_down(struct sim_client *c);
+/* Whether the exclusive queues of CONNECTION on NODE are its own. */
+bool sim_client_owns(const struct sim_client *c, qr_node_id node,
+                     uint64_t connection);
 /* A line for people. */
 void sim_client_describe(const struct sim_client *c, struct buf *out);
 

@@ -34,6 +34,7 @@ struct sim_node {
     uint64_t life; /* changes with every start and stop */
     uint16_t shards_count;
     struct shard *shards[SIM_SHARDS_MAX];
+    uint64_t paused_us; /* nothing happens there before */
     struct rng rng;
 };
 
@@ -516,6 +517,7 @@ sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
     node->is_up = true;
     node->boot++;
     node->life++;
+    node->paused_us = 0;
     rng_init(&node->rng, rng_u64(&sim->rng));
     for (uint16_t i = 0; i < shards; i++) {
         node->shards[i] = shard_new(sim, node, i, shards, log);
@@ -601,6 +603,36 @@ event_free(struct event *e)
     mem_free(e);
 }
 
+/* What is to happen on a node that is paused happens when it goes on. */
+static bool
+defer(struct sim *sim, struct event *e)
+{
+    uint64_t until = e->on == 0 ? 0 : sim->nodes[e->on].paused_us;
+
+    if (until <= sim->now_us || sim->nodes[e->on].life != e->life) {
+        return false;
+    }
+    if (e->run == run_turn && e->shard->turn_at_us == sim->now_us) {
+        e->shard->turn_at_us = until;
+    }
+    heap_insert(&sim->events, &e->node, until);
+    return true;
+}
+
+void
+sim_pause(struct sim *sim, qr_node_id id, uint64_t until_us)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(id >= 1 && id <= SIM_NODES_MAX);
+    sim->nodes[id].paused_us = until_us;
+}
+
+bool
+sim_is_paused(const struct sim *sim, qr_node_id id)
+{
+    return sim->nodes[id].paused_us > sim->now_us;
+}
+
 bool
 sim_step(struct sim *sim)
 {
@@ -615,6 +647,9 @@ sim_step(struct sim *sim)
     ASSERT(n->key >= sim->now_us);
     sim->now_us = n->key;
     heap_remove(&sim->events, n);
+    if (defer(sim, e)) {
+        return true;
+    }
     if (e->frame != NULL) {
         sim->ways[e->a][e->b].in_flight[e->frame->klass] -= e->size;
     }

@@ -68,6 +68,11 @@ void sim_stop(struct sim *sim, qr_node_id id);
 bool sim_is_up(const struct sim *sim, qr_node_id id);
 struct env *sim_env(struct sim *sim, qr_node_id id, uint16_t shard);
 
+/* Until UNTIL_US node ID does nothing at all, as if it were stopped by a signal;
+ * what arrives waits. */
+void sim_pause(struct sim *sim, qr_node_id id, uint64_t until_us);
+bool sim_is_paused(const struct sim *sim, qr_node_id id);
+
 /* Cut the way from A to B (one direction), or make it whole. */
 void sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut);
 /* Make all ways whole. */

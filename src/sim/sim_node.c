@@ -243,10 +243,76 @@ sim_node_free(struct sim_node **n)
     *n = NULL;
 }
 
+qr_node_id
+sim_node_id(const struct sim_node *n)
+{
+    return n->config.id;
+}
+
 bool
 sim_node_is_up(const struct sim_node *n)
 {
     return n->is_up;
+}
+
+void
+sim_node_set_disk_delay(struct sim_node *n, uint32_t delay_us)
+{
+    ASSERT(delay_us > 0);
+    n->config.disk_delay_us = delay_us;
+}
+
+void
+sim_node_transfer(struct sim_node *n, uint64_t pick, qr_node_id to)
+{
+    const struct map *groups;
+    struct queue_group *g;
+    uint64_t *ids;
+
+    OBJ_CHECK(n, SIM_NODE_MAGIC);
+    if (!n->is_up) {
+        return;
+    }
+    groups = &n->shards[pick % n->config.shards].broker->groups;
+    if (groups->count == 0) {
+        return;
+    }
+    ids = map_keys_sorted(groups);
+    g = map_get(groups, ids[pick % groups->count]);
+    mem_free(ids);
+    /* Not the leader, not a member, busy: as with an operator who asks. */
+    (void)qr_group_transfer(queue_group_raft(g), to);
+}
+
+uint64_t
+sim_node_messages(const struct sim_node *n, qr_group_id group)
+{
+    struct queue_counts counts;
+    struct queue_group *g = NULL;
+
+    if (n->is_up) {
+        uint16_t shard = env_shard_of(group, n->config.shards);
+
+        g = map_get(&n->shards[shard].broker->groups, group);
+    }
+    if (g == NULL) {
+        return 0;
+    }
+    queue_machine_counts(queue_group_machine(g), &counts);
+    return counts.ready + counts.unsettled;
+}
+
+uint64_t
+sim_node_disk_bytes(const struct sim_node *n)
+{
+    struct disk_sim_stats stats;
+    uint64_t bytes = 0;
+
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        disk_sim_stats(n->shards[i].disk, &stats);
+        bytes += stats.bytes_used;
+    }
+    return bytes;
 }
 
 struct broker *

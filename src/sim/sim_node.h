@@ -38,7 +38,16 @@ void sim_node_free(struct sim_node **n);
 void sim_node_start(struct sim_node *n);
 /* Its process dies; with IS_POWER also what its disks had not synced. */
 void sim_node_crash(struct sim_node *n, bool is_power);
+qr_node_id sim_node_id(const struct sim_node *n);
 bool sim_node_is_up(const struct sim_node *n);
+/* From now on a write takes at most DELAY_US. */
+void sim_node_set_disk_delay(struct sim_node *n, uint32_t delay_us);
+/* If a group here leads, and PICK falls on it, have it hand over to node TO. */
+void sim_node_transfer(struct sim_node *n, uint64_t pick, qr_node_id to);
+/* Messages in GROUP here, ready or unsettled; 0 when it is not here. */
+uint64_t sim_node_messages(const struct sim_node *n, qr_group_id group);
+/* Bytes that its disks hold. */
+uint64_t sim_node_disk_bytes(const struct sim_node *n);
 /* The broker of SHARD, or NULL while the node is down. */
 struct broker *sim_node_broker(const struct sim_node *n, uint16_t shard);
 /* The state of GROUP's queue machine here and the index it is at; false when

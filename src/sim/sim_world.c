@@ -9,6 +9,9 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/broker.h"
+#include "broker/nodes.h"
+#include "machine/meta/meta_machine.h"
 #include "sim/sim_client.h"
 #include "sim/sim_node.h"
 
@@ -18,6 +21,10 @@ enum {
     WORLD_GROUPS_MAX = 64, /* queue groups whose replicas are compared */
     US = 1000000,
     HEALED_S = 3,
+    LONG_S = NODES_LOST_MS / 1000,
+    PAUSE_US_MAX = 5 * US,
+    SLOW_DISK_US_MAX = 400000,
+    DISK_US_MAX = 5000,
     SETTLE_S = 60,
     COMPARE_EVERY_US = 250000
 };
@@ -35,8 +42,11 @@ struct world {
     uint16_t shards;
     struct sim_client *clients[WORLD_CLIENTS_MAX];
     uint32_t clients_count;
-    uint32_t queues;
+    uint32_t queues; /* that lose nothing */
+    uint32_t lossy;  /* so many more, which clients delete and purge */
     uint32_t fault_every_us;
+    uint64_t faults_end_us;
+    bool has_long; /* one partition long enough for nodes to be given up */
     bool is_healing;
 };
 
@@ -119,11 +129,30 @@ weather(struct world *w)
 }
 
 static void
+pause_node(struct world *w, uint32_t i)
+{
+    uint64_t for_us = between(w, US / 100, PAUSE_US_MAX);
+
+    sim_pause(w->sim, w->ids[i], sim_now_us(w->sim) + for_us);
+    w->result->pauses++;
+}
+
+static void
+hand_over(struct world *w)
+{
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        sim_node_transfer(w->nodes[i], between(w, 0, 1000),
+                          w->ids[between(w, 0, w->nodes_count - 1)]);
+    }
+    w->result->transfers++;
+}
+
+static void
 one_fault(struct world *w)
 {
     uint32_t victim = (uint32_t)between(w, 0, w->nodes_count - 1);
 
-    switch (between(w, 0, 9)) {
+    switch (between(w, 0, 13)) {
     case 0:
     case 1:
         crash(w, victim, false);
@@ -145,6 +174,16 @@ one_fault(struct world *w)
     case 6:
         weather(w);
         break;
+    case 7:
+        pause_node(w, victim);
+        break;
+    case 8:
+        sim_node_set_disk_delay(w->nodes[victim],
+                                (uint32_t)between(w, 100, SLOW_DISK_US_MAX));
+        break;
+    case 9:
+        hand_over(w);
+        break;
     default:
         if (!sim_node_is_up(w->nodes[victim])) {
             sim_node_start(w->nodes[victim]);
@@ -160,11 +199,21 @@ on_fault(void *arg)
 {
     struct world *w = arg;
 
+    uint64_t next_us = between(w, 1, 2 * w->fault_every_us);
+
     if (w->is_healing) {
         return;
     }
-    one_fault(w);
-    sim_call(w->sim, NULL, between(w, 1, 2 * w->fault_every_us), on_fault, w);
+    if (w->has_long && sim_now_us(w->sim) > w->faults_end_us / 2) {
+        w->has_long = false;
+        start_all(w);
+        partition(w);
+        next_us = between(w, (LONG_S - 10) * US, (LONG_S + 15) * US);
+        w->faults_end_us += next_us;
+    } else {
+        one_fault(w);
+    }
+    sim_call(w->sim, NULL, next_us, on_fault, w);
 }
 
 static void
@@ -177,12 +226,17 @@ heal(struct world *w)
     net.delay_max_us = net.delay_min_us + 1000;
     sim_set_net(w->sim, &net);
     sim_heal(w->sim);
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        sim_node_set_disk_delay(w->nodes[i], DISK_US_MAX);
+        sim_pause(w->sim, w->ids[i], 0);
+    }
     start_all(w);
 }
 
 struct revival {
     struct world *world;
     qr_node_id id;
+    uint32_t boot;
 };
 
 static void
@@ -191,7 +245,9 @@ revive(void *arg)
     struct revival *r = arg;
     uint32_t i = r->id - 1;
 
-    if (sim_node_is_up(r->world->nodes[i])) {
+    if (sim_node_is_up(r->world->nodes[i]) &&
+        sim_env(r->world->sim, r->id, 0)->boot == r->boot) {
+        r->world->result->given_up++;
         crash(r->world, i, false);
         sim_node_start(r->world->nodes[i]);
     }
@@ -205,6 +261,7 @@ on_given_up(void *arg, qr_node_id id)
 
     r->world = arg;
     r->id = id;
+    r->boot = sim_env(r->world->sim, id, 0)->boot;
     sim_call(r->world->sim, NULL, 1, revive, r);
 }
 
@@ -322,7 +379,7 @@ make_nodes(struct world *w)
         .sim = w->sim,
         .log = &w->log,
         .nodes = w->ids,
-        .disk_delay_us = (uint32_t)between(w, 100, 5000),
+        .disk_delay_us = (uint32_t)between(w, 100, DISK_US_MAX),
         .snapshot_log_bytes = between(w, 4 << 10, 256 << 10),
         .snapshot_log_entries = between(w, 20, 2000)};
 
@@ -357,7 +414,12 @@ make_clients(struct world *w)
 
     w->clients_count = pick(w, w->config->clients, 2, WORLD_CLIENTS_MAX);
     w->queues = (uint32_t)between(w, 1, MIN(w->clients_count, 6));
+    w->lossy = (uint32_t)between(w, 0, MIN(w->clients_count - w->queues, 2));
+    w->check.lossy = (uint16_t)(((1U << w->lossy) - 1) << w->queues);
     client.queues = w->queues;
+    client.lossy = w->lossy;
+    client.auto_delete = (unsigned)between(w, 0, 3);
+    client.transient = (unsigned)between(w, 0, 3);
     for (uint32_t i = 0; i < w->clients_count; i++) {
         client.number = i;
         w->clients[i] = sim_client_new(&client);
@@ -375,31 +437,78 @@ run_until(struct world *w, uint64_t until_us)
     return w->check.violation[0] == '\0';
 }
 
-/* All that was confirmed must arrive. */
+/* ---- at rest ---- */
+
+/* What should have gone. */
+struct leftovers {
+    struct world *world;
+    uint64_t messages; /* in queues that clients consume from */
+    uint32_t orphans;  /* exclusive queues of connections that are gone */
+};
+
+static bool
+find_leftover(void *arg, struct meta_queue *queue)
+{
+    struct leftovers *l = arg;
+    struct world *w = l->world;
+    bool is_owned = queue->owner.node == 0;
+
+    for (uint32_t i = 0; i < w->clients_count; i++) {
+        is_owned = is_owned || sim_client_owns(w->clients[i], queue->owner.node,
+                                               queue->owner.connection);
+    }
+    l->orphans += is_owned ? 0 : 1;
+    for (uint32_t i = 0; queue->owner.node == 0 && i < w->nodes_count; i++) {
+        l->messages += sim_node_messages(w->nodes[i], queue->group);
+    }
+    return true;
+}
+
+static struct leftovers
+leftovers(struct world *w)
+{
+    struct leftovers l = {.world = w};
+    struct broker *b = sim_node_broker(w->nodes[0], 0);
+
+    if (b != NULL) {
+        meta_each_queue(broker_meta(b), NULL, find_leftover, &l);
+    }
+    return l;
+}
+
+/* All that was confirmed must arrive, and nothing may remain. */
 static void
 settle(struct world *w)
 {
     uint64_t start = sim_now_us(w->sim);
     uint64_t end = start + (uint64_t)SETTLE_S * US;
     uint64_t first = 0;
+    uint64_t count;
+    struct leftovers l;
 
     for (uint32_t i = 0; i < w->clients_count; i++) {
         sim_client_settle_down(w->clients[i]);
     }
-    while (run_until(w, sim_now_us(w->sim) + US / 10) &&
-           sim_now_us(w->sim) < end) {
-        if (sim_check_outstanding(&w->check, &first) == 0) {
+    do {
+        (void)run_until(w, sim_now_us(w->sim) + US / 10);
+        count = sim_check_outstanding(&w->check, &first);
+        l = leftovers(w);
+        if (count == 0 && l.messages == 0 && l.orphans == 0) {
             w->result->recovered_us = sim_now_us(w->sim) - start;
             return;
         }
-    }
-    if (w->check.violation[0] == '\0') {
-        sim_check_violate(
-            &w->check,
-            "I1, I11: %llu confirmed messages have not arrived "
-            "%d s after the last fault; the first is %llu",
-            (unsigned long long)sim_check_outstanding(&w->check, &first),
-            SETTLE_S, (unsigned long long)first);
+    } while (w->check.violation[0] == '\0' && sim_now_us(w->sim) < end);
+    if (count > 0) {
+        sim_check_violate(&w->check,
+                          "I1, I11: %llu confirmed messages have not arrived "
+                          "%d s after the last fault; the first is %llu",
+                          (unsigned long long)count, SETTLE_S,
+                          (unsigned long long)first);
+    } else {
+        sim_check_violate(&w->check,
+                          "I12: %llu messages and %u exclusive queues without "
+                          "a connection remain %d s after the last fault",
+                          (unsigned long long)l.messages, l.orphans, SETTLE_S);
     }
 }
 
@@ -467,10 +576,15 @@ sim_world_run(const struct sim_world_config *config,
     sim_check_init(&w.check);
     make_nodes(&w);
     make_clients(&w);
+    w.has_long = rng_chance(&w.rng, 80000);
+    w.faults_end_us = (uint64_t)config->seconds * US;
     w.fault_every_us = (uint32_t)between(&w, US / 5, 4 * US);
     sim_call(w.sim, NULL, 3 * US, on_fault, &w);
     on_compare(&w);
-    if (run_until(&w, (uint64_t)config->seconds * US)) {
+    while (run_until(&w, w.faults_end_us) &&
+           sim_now_us(w.sim) < w.faults_end_us) {
+    }
+    if (w.check.violation[0] == '\0') {
         heal(&w);
         if (run_until(&w, sim_now_us(w.sim) + (uint64_t)HEALED_S * US)) {
             settle(&w);

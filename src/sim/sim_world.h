@@ -29,6 +29,9 @@ struct sim_world_result {
     uint64_t crashes;
     uint64_t power_cuts;
     uint64_t partitions;
+    uint64_t pauses;
+    uint64_t transfers;
+    uint64_t given_up; /* nodes that the others took for dead */
     uint64_t frames;
     uint64_t frames_lost;
     uint64_t comparisons; /* of replicas' states */
