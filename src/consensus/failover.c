@@ -165,6 +165,24 @@ host_peer(struct qr_host *host, qr_node_id node)
     return peer;
 }
 
+/* Perhaps this link makes a majority for groups that nobody leads. */
+static void
+find_volunteers(struct qr_host *host)
+{
+    uint64_t *ids = map_keys_sorted(&host->groups);
+    size_t count = host->groups.count;
+
+    for (size_t i = 0; i < count; i++) {
+        struct qr_group *g = map_get(&host->groups, ids[i]);
+
+        if (g != NULL && !g->is_leaving && g->is_running) {
+            volunteer_start(g);
+            replica_settle(g);
+        }
+    }
+    mem_free(ids);
+}
+
 static void
 link_up(struct peer *peer, const struct link_peer *info)
 {
@@ -180,6 +198,7 @@ link_up(struct peer *peer, const struct link_peer *info)
     /* Its process started again: whatever it led, it does not lead now. */
     each_follower(peer->host, peer->node,
                   is_reborn ? lose_leader : keep_leader);
+    find_volunteers(peer->host);
 }
 
 void

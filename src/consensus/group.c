@@ -167,6 +167,7 @@ recover(struct qr_group *g, const struct qr_group_config *config,
                          (unsigned long long)config->self);
     }
     g->is_volatile = info.is_volatile;
+    g->is_recovered = true;
     return info.has_snapshot ? restore_machine(g, &info, err) : 0;
 }
 

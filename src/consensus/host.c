@@ -479,6 +479,8 @@ on_frame(void *arg, struct address from, struct frame **frame)
 static void
 attend(struct qr_group *g)
 {
+    bool was_new;
+
     OBJ_CHECK(g, GROUP_MAGIC);
     if (g->is_leaving) {
         host_group_destroy(g);
@@ -487,12 +489,15 @@ attend(struct qr_group *g)
     if (g->is_failed) {
         return;
     }
+    was_new = g->is_new && g->is_recovered;
     if (g->is_new) {
         g->is_new = false;
         replay_early(g);
     }
     if (g->must_stand) {
         replica_stand(g);
+    } else if (was_new) {
+        volunteer_start(g);
     }
     replica_propose(g);
     membership_act(g);

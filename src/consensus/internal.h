@@ -11,6 +11,7 @@
  *   stream.c      sending them
  *   membership.c  changes of members, leadership transfer
  *   failover.c    what links say about leaders
+ *   volunteer.c   who stands when nobody is known to lead
  *   hibernate.c   idle groups sleep
  *   step.c wire.c the library's door; the wire
  */
@@ -159,16 +160,21 @@ struct qr_group {
     bool must_restart;  /* start again once all is durable */
     bool must_stand;    /* stand for election in the turn */
     bool wants_snapshot;
-    bool is_pressed; /* the next snapshot keeps nothing it need not */
-    bool has_told;   /* `told` was told */
-    bool is_new;     /* not yet looked at by a turn */
-    bool is_asleep;  /* hibernates: its time stands still */
-    bool is_hushed;  /* the step under way does not wake it */
+    bool is_pressed;   /* the next snapshot keeps nothing it need not */
+    bool has_told;     /* `told` was told */
+    bool is_new;       /* not yet looked at by a turn */
+    bool is_recovered; /* the store knew it when it was opened */
+    bool is_asleep;    /* hibernates: its time stands still */
+    bool is_hushed;    /* the step under way does not wake it */
 
     /* The leader that died, as its link says, and when to follow it. */
     qr_replica_id lost_leader;
     raft_time lost_at;
     raft_time takeover_at;
+
+    /* Nobody is known to lead: when to stand, and how often still. */
+    raft_time volunteer_at;
+    unsigned volunteer_tries;
 
     qr_index applied;
     qr_index commit;         /* running maximum */
@@ -387,6 +393,13 @@ void failover_link(struct qr_host *host, enum link_event event,
 /* The leader's node died and it is ours to follow it: stand, if that is
  * possible now. Whether a step was made. */
 bool failover_try(struct qr_group *g);
+
+/* volunteer.c */
+/* The group may have no leader, though a majority is linked: stand soon, if it
+ * is so. Then replica_settle(). */
+void volunteer_start(struct qr_group *g);
+/* The timer runs: have the library's time leap, if it is time to stand. */
+void volunteer_try(struct qr_group *g);
 
 /* hibernate.c */
 

@@ -567,6 +567,9 @@ arm(struct qr_group *g)
     if (g->lost_leader != 0 && g->takeover_at < due) {
         due = g->takeover_at;
     }
+    if (g->volunteer_tries > 0 && g->volunteer_at < due) {
+        due = g->volunteer_at;
+    }
     if (due <= t) {
         due = t + MAX(g->host->config.heartbeat_ms / 2, 1U);
     }
@@ -634,6 +637,7 @@ on_timer(void *arg)
     if (!g->is_running) {
         return;
     }
+    volunteer_try(g);
     if (raft_timeout(&g->raft) <= replica_now(g)) {
         /* Guard 2: the library would let an only voter lead without a new
          * term. Start it again instead: replica_start() takes one. */
@@ -665,6 +669,7 @@ replica_stand(struct qr_group *g)
     raft_set_pre_vote(&g->raft, false);
     must_step(g, &event);
     raft_set_pre_vote(&g->raft, true);
+    volunteer_start(g); /* again, if the others did not have it open */
     replica_settle(g);
 }
 

@@ -40,6 +40,32 @@ Test(failover, a_killed_leader_is_followed_in_one_round_trip)
     cluster_free(&c);
 }
 
+Test(failover, a_cold_start_waits_for_no_time_out)
+{
+    struct cluster *c = cluster_new(7, 3);
+
+    c->election_timeout_ms = 8000;
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_crash(c, id, false);
+        cluster_start(c, id);
+    }
+    cluster_run(c, 10);
+    cluster_open(c, 16, 3, false);
+    cr_assert_eq(cluster_wait_leader(c, 16, 100), 1);
+    cr_assert(cluster_propose(c, 16, 10, false));
+    cluster_run(c, 50);
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_crash(c, id, true);
+    }
+    cluster_start(c, 2);
+    cluster_run(c, 3000); /* alone it cannot lead */
+    cr_assert_eq(cluster_leader(c, 16), 0);
+    cluster_start(c, 3);
+    cluster_run(c, 500);
+    cr_assert_neq(cluster_leader(c, 16), 0);
+    cluster_free(&c);
+}
+
 Test(failover, a_thousand_groups_elect_and_fail_over_quickly)
 {
     struct cluster *c = cluster_new(2, 3);
