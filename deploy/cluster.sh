@@ -43,8 +43,10 @@ pid_of() {
     local file=$data/n$1.pid pid
     [ -f "$file" ] || return 1
     pid=$(cat "$file")
-    # The process may be gone and its number another's.
+    # The process may be gone, or wait for its parent to notice, and its
+    # number may be another's.
     grep -qs quorated "/proc/$pid/comm" || return 1
+    grep -qs '^State:[[:space:]]*[ZX]' "/proc/$pid/status" && return 1
     echo "$pid"
 }
 
