@@ -123,6 +123,9 @@ node_dead(struct broker *b, const struct node_state *state)
     map_foreach (&b->groups, pos, id, g) {
         queue_group_node_dead(g, state);
     }
+    if (b->meta_group != NULL) {
+        meta_group_node_dead(b->meta_group, state);
+    }
 }
 
 static void

@@ -449,6 +449,56 @@ meta_group_flush(struct meta_group *g)
     }
 }
 
+/* ---- the exclusive queues of a dead node ---- */
+
+struct burial {
+    struct broker *broker;
+    const struct node_state *dead;
+    struct meta_owner last;
+};
+
+static bool
+bury_queue(void *arg, struct meta_queue *queue)
+{
+    struct burial *burial = arg;
+    const struct meta_owner *owner = &queue->owner;
+    struct meta_request *r;
+
+    if (owner->node != burial->dead->node ||
+        owner->boot > burial->dead->boot_dead ||
+        (owner->boot == burial->last.boot &&
+         owner->connection == burial->last.connection)) {
+        return true;
+    }
+    burial->last = *owner;
+    r = meta_request_new(burial->broker, NULL, NULL);
+    r->is_kept = true;
+    meta_put_connection_gone(&r->command, burial->broker->session, r->number,
+                             owner);
+    meta_request_send(r);
+    return true;
+}
+
+static bool
+bury_in_vhost(void *arg, const struct meta_vhost *vhost)
+{
+    struct burial *burial = arg;
+
+    meta_each_queue(burial->broker->meta, vhost, bury_queue, burial);
+    return true;
+}
+
+/* All survivors ask for it, which is harmless: one alone might die, too. */
+void
+meta_group_node_dead(struct meta_group *g, const struct node_state *state)
+{
+    struct burial burial = {.broker = g->broker, .dead = state};
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    ASSERT(state->node != g->broker->env->node);
+    meta_each_vhost(g->broker->meta, bury_in_vhost, &burial);
+}
+
 struct qr_group *
 meta_group_raft(const struct meta_group *g)
 {

@@ -11,6 +11,7 @@
 struct broker;
 struct error;
 struct meta_group;
+struct node_state;
 struct qr_group;
 
 /* Open the replica (shard 0): NULL, with ERR, when the host refuses. */
@@ -27,6 +28,10 @@ void meta_group_flush(struct meta_group *g);
 void meta_group_link_up(struct meta_group *g, qr_node_id node);
 
 /* Its replica here, borrowed. */
+/* STATE's node has died (its starts up to boot_dead): what its connections
+ * owned alone goes with them. */
+void meta_group_node_dead(struct meta_group *g, const struct node_state *state);
+
 struct qr_group *meta_group_raft(const struct meta_group *g);
 /* 0 = unknown. */
 qr_node_id meta_group_leader(const struct meta_group *g);
