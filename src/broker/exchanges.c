@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "broker/arguments.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
 #include "broker/names.h"
@@ -186,6 +187,11 @@ check_declare(struct broker *b, const struct broker_connection *c,
                          "exchange type 'headers'");
         return false;
     }
+    if (arguments_has(spec->arguments, "alternate-exchange")) {
+        broker_fault_set(fault, BROKER_NOT_IMPLEMENTED,
+                         "exchange argument 'alternate-exchange'");
+        return false;
+    }
     return true;
 }
 
@@ -310,6 +316,20 @@ bind_applied(struct meta_request *r, const struct meta_outcome *outcome,
     }
 }
 
+/* Whether NAME is a predeclared headers exchange, which routes nothing yet. */
+static bool
+is_headers(const struct broker *b, const struct broker_connection *c,
+           struct meta_text name)
+{
+    const struct meta_vhost *vhost =
+        meta_vhost(b->meta, c->vhost, strlen(c->vhost));
+    const struct meta_exchange *x =
+        vhost == NULL ? NULL
+                      : meta_exchange(b->meta, vhost, name.data, name.size);
+
+    return x != NULL && x->type == META_HEADERS;
+}
+
 static bool
 check_binding(struct broker *b, const struct broker_connection *c,
               const struct broker_binding_spec *spec,
@@ -321,6 +341,11 @@ check_binding(struct broker *b, const struct broker_connection *c,
         (spec->to_exchange && spec->destination.size == 0)) {
         broker_fault_set(fault, BROKER_ACCESS_REFUSED,
                          "operation not permitted on the default exchange");
+        return false;
+    }
+    if (is_headers(b, c, spec->source)) {
+        broker_fault_set(fault, BROKER_NOT_IMPLEMENTED,
+                         "exchange type 'headers'");
         return false;
     }
     if (!spec->to_exchange) {

@@ -224,6 +224,11 @@ find_exchange(struct broker *b, const struct broker_connection *c,
             (int)message->exchange.size, message->exchange.data, c->vhost);
         return NULL;
     }
+    if (x->type == META_HEADERS) {
+        broker_fault_set(fault, BROKER_NOT_IMPLEMENTED,
+                         "exchange type 'headers'");
+        return NULL;
+    }
     if (x->is_internal) {
         broker_fault_set(fault, BROKER_ACCESS_REFUSED,
                          "cannot publish to internal exchange '%.*s' in "

@@ -560,6 +560,37 @@ Test(broker, refuses_bad_exchanges)
     rig_deinit(&r);
 }
 
+Test(broker, says_that_headers_exchanges_are_to_come)
+{
+    static const char alternate[] = "\x12"
+                                    "alternate-exchangeS\0\0\0\1x";
+    struct broker_exchange_spec spec = {
+        .name = text("x"),
+        .type = text("direct"),
+        .arguments = {.data = alternate, .size = sizeof(alternate) - 1}};
+    struct broker_binding_spec binding = {.source = text("amq.headers"),
+                                          .destination = text("q")};
+    struct broker_message m = {.exchange = text("amq.match")};
+    struct broker_fault fault;
+    size_t routed = 0;
+    struct answer a;
+    struct rig r;
+
+    rig_init(&r);
+    declare_plain(&r, "q");
+    broker_publish(&r.publisher, &m, 1, &routed, &fault);
+    cr_assert_eq(fault.kind, BROKER_NOT_IMPLEMENTED);
+    answer_init(&a);
+    broker_bind(r.broker, &r.connection, &binding, &a.call);
+    cr_assert_eq(await(&r, &a), BROKER_NOT_IMPLEMENTED);
+    answer_init(&a);
+    broker_exchange_declare(r.broker, &r.connection, &spec, &a.call);
+    cr_assert_eq(await(&r, &a), BROKER_NOT_IMPLEMENTED);
+    cr_assert_str_eq(a.reply.fault.text,
+                     "exchange argument 'alternate-exchange'");
+    rig_deinit(&r);
+}
+
 Test(broker, knows_its_users)
 {
     struct answer a;
