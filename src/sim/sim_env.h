@@ -68,7 +68,7 @@ void sim_stop(struct sim *sim, qr_node_id id);
 bool sim_is_up(const struct sim *sim, qr_node_id id);
 struct env *sim_env(struct sim *sim, qr_node_id id, uint16_t shard);
 
-/* Until UNTIL_US node ID does nothing at all, as if it were stopped by a signal;
+/* Until UNTIL_US node ID does nothing at all, as if a signal had stopped it;
  * what arrives waits. */
 void sim_pause(struct sim *sim, qr_node_id id, uint64_t until_us);
 bool sim_is_paused(const struct sim *sim, qr_node_id id);

@@ -382,20 +382,20 @@ run_many(uint64_t first, unsigned count)
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_1)
 {
-    run_many(1, 15);
+    run_many(1, 40);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_2)
 {
-    run_many(101, 15);
+    run_many(101, 40);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_3)
 {
-    run_many(201, 15);
+    run_many(201, 40);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_4)
 {
-    run_many(301, 15);
+    run_many(301, 40);
 }
