@@ -151,6 +151,7 @@ def clang_tidy(tree):
         run(['clang-tidy', '--version'], tree.root)[1]
     known = commands(tree)
     headers = headers_by_name(tree)
+    used = set()
 
     def check(source):
         command = known.get(f'{tree.root}/{source.path}')
@@ -159,6 +160,7 @@ def clang_tidy(tree):
             return
         args = kept_args(tree, command['args'])
         key = cache / tidy_key(tree, headers, source, args, config)
+        used.add(key)
         if key.exists():
             return
         code, output = run(['clang-tidy', '--quiet',
@@ -173,6 +175,8 @@ def clang_tidy(tree):
             yield Finding(source.path, 1, output.strip()[-300:])
 
     yield from unique(in_parallel(check, tree.files(('src',), ('.c',))))
+    for key in set(cache.iterdir()) - used:
+        key.unlink()
 
 
 def unique(findings):
