@@ -36,9 +36,10 @@ struct amqp_consumer {
     uint64_t unsettled;
     uint32_t limit;  /* unsettled deliveries that the client wants at most */
     uint32_t credit; /* what the broker was told of it */
-    uint32_t size_average;    /* of its deliveries; 0: none yet */
-    struct list waiting_link; /* amqp_connection.hungry, or self-linked */
-    uint64_t drained;         /* no_ack: settled up to here */
+    uint32_t size_average; /* of its deliveries; 0: none yet */
+    struct list
+        waiting_link; /* amqp_connection.hungry or .fresh, or self-linked */
+    uint64_t drained; /* no_ack: settled up to here */
     size_t name_size;
     char name[]; /* consumer tag, or queue for a holder */
 };
@@ -179,8 +180,8 @@ void amqp_consume_release(struct amqp_channel *ch);
 void amqp_consumer_settle(struct amqp_consumer *consumer, uint64_t first,
                           uint64_t last, enum broker_outcome outcome);
 
-/* The socket has taken what CONSUMER, of amqp_connection.hungry, was sent: it
- * may have more. */
+/* The socket has taken what CONSUMER was sent, or it has got nothing for a
+ * while: it may have more. */
 void amqp_consumer_feed(struct amqp_consumer *consumer);
 /* The socket has taken the deliveries up to ID of a consumer that does not
  * acknowledge, which it may not survive. */

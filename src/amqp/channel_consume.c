@@ -135,6 +135,25 @@ consumer_set_credit(struct amqp_consumer *consumer, uint32_t credit)
     }
 }
 
+void
+amqp_consumer_feed(struct amqp_consumer *consumer)
+{
+    uint64_t credit = consumer->limit;
+
+    OBJ_CHECK(consumer, AMQP_CONSUMER_MAGIC);
+    /* With nothing delivered the queue is empty: what comes will come as fast
+     * as it is published, and there will be time to see how large it is. */
+    if (consumer->size_average > 0) {
+        credit = consumer->unsettled +
+                 MAX(AMQP_CREDIT_BYTES / consumer->size_average, 1U);
+        credit = MIN(credit, consumer->limit);
+    }
+    if (!consumer->is_leaving && credit > consumer->credit &&
+        broker_consumer_is_attached(&consumer->bc)) {
+        consumer_set_credit(consumer, (uint32_t)credit);
+    }
+}
+
 /* A delivery of SIZE bytes was written. Credit follows what the socket takes:
  * a consumer that has less than it wants asks again when the socket has taken
  * this, and one whose connection has too much to take gets no more. */
@@ -151,23 +170,10 @@ consumer_pace(struct amqp_consumer *consumer, size_t size)
         consumer->unsettled < consumer->credit) {
         consumer_set_credit(consumer, (uint32_t)consumer->unsettled);
     }
-    if (consumer->credit < consumer->limit &&
-        !list_is_linked(&consumer->waiting_link)) {
+    if (consumer->credit < consumer->limit) {
+        list_remove(&consumer->waiting_link);
         list_push_back(&c->hungry, &consumer->waiting_link);
         amqp_connection_want_turn(c);
-    }
-}
-
-void
-amqp_consumer_feed(struct amqp_consumer *consumer)
-{
-    uint64_t more = MAX(AMQP_CREDIT_BYTES / consumer->size_average, 1U);
-    uint64_t credit = MIN(consumer->unsettled + more, consumer->limit);
-
-    OBJ_CHECK(consumer, AMQP_CONSUMER_MAGIC);
-    if (!consumer->is_leaving && credit > consumer->credit &&
-        broker_consumer_is_attached(&consumer->bc)) {
-        consumer_set_credit(consumer, (uint32_t)credit);
     }
 }
 
@@ -289,6 +295,10 @@ amqp_consume_done(struct amqp_channel *ch, const struct broker_reply *reply)
         (struct amqp_text){consumer->name, consumer->name_size};
     if (!ch->is_nowait) {
         amqp_channel_send(ch, &m);
+    }
+    ASSERT(!list_is_linked(&consumer->waiting_link)); /* nothing came yet */
+    if (consumer->credit < consumer->limit) {
+        amqp_connection_fresh(ch->c, &consumer->waiting_link);
     }
 }
 

@@ -74,6 +74,7 @@ amqp_connection_end(struct amqp_connection *c, bool flush)
     amqp_connection_set_state(c, AMQP_CLOSED);
     c->deadline_ms = NEVER;
     c->beat.next_ms = NEVER;
+    c->fresh_ms = NEVER;
     amqp_connection_arm(c);
     connection_leave_broker(c);
     c->transport.close(c->transport.arg, flush);
@@ -114,6 +115,7 @@ amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
     amqp_output_method(c, 0, &m);
     amqp_connection_set_state(c, AMQP_CLOSING);
     c->beat.next_ms = NEVER;
+    c->fresh_ms = NEVER;
     amqp_connection_pause(c, (enum amqp_pause)c->pauses, false);
     amqp_connection_expect(c, AMQP_CLOSE_TIMEOUT_MS);
 }

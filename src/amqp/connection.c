@@ -57,6 +57,7 @@ amqp_connection_arm(struct amqp_connection *c)
 {
     uint64_t next = MIN(c->deadline_ms, c->beat.next_ms);
 
+    next = MIN(next, c->fresh_ms);
     if (next != c->told_ms && !c->is_lost) {
         c->told_ms = next;
         c->transport.deadline(c->transport.arg, next);
@@ -136,6 +137,8 @@ amqp_connection_new(const struct amqp_config *config, struct broker *broker,
     map_init(&c->channels);
     list_init(&c->telling);
     list_init(&c->hungry);
+    list_init(&c->fresh);
+    c->fresh_ms = NEVER;
     buf_init(&c->out.frames);
     ring_init(&c->out.marks, sizeof(struct amqp_mark));
     amqp_connection_expect(c, timeout_ms > 0 ? timeout_ms
@@ -417,6 +420,29 @@ amqp_connection_beat_start(struct amqp_connection *c)
     }
 }
 
+void
+amqp_connection_fresh(struct amqp_connection *c, struct list *link)
+{
+    list_push_back(&c->fresh, link);
+    if (c->fresh_ms == NEVER) {
+        c->fresh_ms = connection_now(c) + AMQP_CREDIT_IDLE_MS;
+        amqp_connection_arm(c);
+    }
+}
+
+/* Whoever has got nothing by now may have all. */
+static void
+connection_feed_fresh(struct amqp_connection *c)
+{
+    struct list *entry = NULL;
+
+    c->fresh_ms = NEVER;
+    while ((entry = list_pop_front(&c->fresh)) != NULL) {
+        amqp_consumer_feed(
+            list_entry(entry, struct amqp_consumer, waiting_link));
+    }
+}
+
 static void
 connection_expired(struct amqp_connection *c)
 {
@@ -442,6 +468,9 @@ amqp_connection_tick(struct amqp_connection *c, uint64_t now_ms)
         connection_expired(c);
     } else if (now_ms >= c->beat.next_ms) {
         connection_beat(c, now_ms);
+    }
+    if (now_ms >= c->fresh_ms) {
+        connection_feed_fresh(c);
     }
     amqp_connection_arm(c);
 }

@@ -108,6 +108,8 @@ struct amqp_connection {
     struct map channels; /* number -> struct amqp_channel */
     struct list telling; /* channels that have confirms to tell */
     struct list hungry;  /* consumers with less credit than they want */
+    struct list fresh;   /* those of them that have got nothing yet */
+    uint64_t fresh_ms;   /* when to look at them again; or never */
     size_t congested;    /* channels whose publisher is */
     size_t waiting_frames;
     size_t waiting_bytes;
@@ -143,6 +145,9 @@ void amqp_connection_arm(struct amqp_connection *c);
 void amqp_connection_expect(struct amqp_connection *c, uint64_t ms);
 /* The alarm stops reading, and the client is told, once it publishes. */
 void amqp_connection_blocked_check(struct amqp_connection *c);
+/* LINK (amqp_consumer.waiting_link) is of a consumer that has just begun with
+ * less credit than it wants. */
+void amqp_connection_fresh(struct amqp_connection *c, struct list *link);
 /* Ask for a turn. */
 void amqp_connection_want_turn(struct amqp_connection *c);
 

@@ -298,6 +298,7 @@ handshake_close(struct amqp_connection *c)
 {
     amqp_connection_set_state(c, AMQP_DRAINING);
     c->beat.next_ms = UINT64_MAX;
+    c->fresh_ms = UINT64_MAX;
     amqp_connection_expect(c, AMQP_DRAIN_TIMEOUT_MS);
     amqp_connection_drained(c);
 }

@@ -50,6 +50,8 @@ enum {
      * beyond the maximum nobody on the connection gets more, until the socket
      * has taken all but the last bytes. */
     AMQP_CREDIT_INITIAL = 32,
+    AMQP_CREDIT_IDLE_MS = 250, /* nothing came for so long: the queue is empty,
+                                  and the consumer may have all it wants */
     AMQP_CREDIT_BYTES = 8 << 20,
     AMQP_BACKLOG_BYTES_MAX = 16 << 20,
     AMQP_BACKLOG_BYTES_LOW = 1 << 20,

@@ -498,6 +498,7 @@ broker_consumer_credit(struct broker_consumer *outer, uint32_t limit)
     ASSERT(limit > 0);
     c->prefetch = limit;
     c->b->stats.credits++;
+    c->b->stats.last_credit = limit;
 }
 
 void

@@ -33,6 +33,7 @@ struct fake_stats {
     bool last_if_unused;
     bool last_if_empty;
     uint32_t last_prefetch;
+    uint32_t last_credit;
     bool last_is_exclusive;
     bool last_is_loopback;
     size_t last_body_pieces;

@@ -103,16 +103,29 @@ Test(output, a_slow_reader_gets_its_credit_and_no_more)
 
 Test(output, credit_grows_to_the_prefetch_while_the_socket_takes_all)
 {
-    client_declare(&c, 1, "q");
     client_qos(&c, 1, 1000);
-    client_consume(&c, 1, "q", "t", false);
     fake_broker_fill(c.broker, "q", 2000, 100);
-    client_pump(&c);
+    client_consume(&c, 1, "q", "t", false);
     cr_assert_eq(fake_broker_ready(c.broker, "q"), 1000);
     cr_assert_eq(fake_broker_stats(c.broker)->credits, 1);
     client_ack(&c, 1, 1000, true);
     cr_assert_eq(fake_broker_ready(c.broker, "q"), 0);
     cr_assert_eq(fake_broker_stats(c.broker)->credits, 1);
+}
+
+Test(output, of_an_empty_queue_all_credit_is_given_soon)
+{
+    client_declare(&c, 1, "q");
+    client_qos(&c, 1, 1000);
+    client_consume(&c, 1, "q", "t", false);
+    cr_assert_eq(fake_broker_stats(c.broker)->credits, 0);
+    cr_assert_eq(c.deadline_ms, c.now_ms + AMQP_CREDIT_IDLE_MS);
+    amqp_connection_tick(c.connection, c.deadline_ms);
+    cr_assert_gt(c.deadline_ms, c.now_ms + AMQP_CREDIT_IDLE_MS);
+    cr_assert_eq(fake_broker_stats(c.broker)->last_prefetch,
+                 AMQP_CREDIT_INITIAL);
+    cr_assert_eq(fake_broker_stats(c.broker)->credits, 1);
+    cr_assert_eq(fake_broker_stats(c.broker)->last_credit, 1000);
 }
 
 Test(output, a_small_prefetch_needs_no_pacing)
@@ -132,12 +145,11 @@ Test(output, large_messages_wait_for_the_socket)
 {
     static const size_t size = 1 << 20;
 
-    client_declare(&c, 1, "q");
     client_qos(&c, 1, 300);
-    client_consume(&c, 1, "q", "t", false);
+    fake_broker_fill(c.broker, "q", 300, size);
     c.has_no_backlog = false;
     c.backlog = 0;
-    fake_broker_fill(c.broker, "q", 300, size);
+    client_consume(&c, 1, "q", "t", false);
     for (int i = 0; i < 10; i++) {
         client_pump(&c);
     }
@@ -149,6 +161,24 @@ Test(output, large_messages_wait_for_the_socket)
         cr_assert_leq(c.backlog, AMQP_BACKLOG_BYTES_MAX + 2 * size);
     }
     cr_assert_eq(fake_broker_ready(c.broker, "q"), 0, "all of its prefetch");
+}
+
+Test(output, large_messages_that_come_later_wait_too)
+{
+    static const size_t size = 1 << 20;
+
+    client_declare(&c, 1, "q");
+    client_qos(&c, 1, 300);
+    client_consume(&c, 1, "q", "t", false);
+    amqp_connection_tick(c.connection, c.deadline_ms);
+    cr_assert_eq(fake_broker_stats(c.broker)->last_credit, 300);
+    c.has_no_backlog = false;
+    c.backlog = 0;
+    fake_broker_fill(c.broker, "q", 300, size);
+    for (int i = 0; i < 10; i++) {
+        client_pump(&c);
+    }
+    cr_assert_leq(c.backlog, AMQP_BACKLOG_BYTES_MAX + 2 * size);
 }
 
 Test(output, what_is_cancelled_is_settled_when_it_is_taken)
