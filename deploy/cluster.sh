@@ -22,6 +22,10 @@ data=${QUORATE_DATA:-$here/quorate-data}
 nodes="1 2 3"
 deadline_s=${QUORATE_DEADLINE:-30}
 
+usage() {
+    sed -n '2,16s/^# \{0,1\}//p' "$here/deploy/cluster.sh"
+}
+
 fail() {
     echo "cluster.sh: $*" >&2
     exit 1
@@ -99,7 +103,10 @@ await() {
 
 halt() {
     local n=$1 pid end
-    pid=$(pid_of "$n") || return 0
+    if ! pid=$(pid_of "$n"); then
+        rm -f "$data/n$n.pid"
+        return
+    fi
     kill -TERM "$pid"
     end=$((SECONDS + deadline_s))
     while pid_of "$n" >/dev/null; do
@@ -110,6 +117,7 @@ halt() {
 }
 
 case "${1:-}" in
+-h | --help | help) usage ;;
 up)
     for n in $nodes; do launch "$n"; done
     for n in $nodes; do await "$n"; done
@@ -159,7 +167,7 @@ wipe)
     rm -rf "$data/n1" "$data/n2" "$data/n3" "$data"/n?.log "$data"/n?.pid
     ;;
 *)
-    sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//'
+    usage >&2
     exit 2
     ;;
 esac

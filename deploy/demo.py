@@ -30,7 +30,8 @@ DEADLINE_S = 120
 
 def ctl(node, *words):
     """Output of quoratectl as JSON, asked of a node that runs."""
-    binary = os.environ.get("QUORATE_BIN", os.path.join(HERE, "build/release/src"))
+    binary = os.environ.get("QUORATE_BIN",
+                            os.path.join(HERE, "build/release/src"))
     socket = os.path.join(DATA, node, "ctl.sock")
     command = [os.path.join(binary, "quoratectl"), "--socket", socket,
                "--format", "json", *words]

@@ -12,11 +12,19 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 build=$here/build/release
 demo=1
 
+usage() {
+    sed -n '2,8s/^# \{0,1\}//p' "$here/deploy/quickstart.sh"
+}
+
 case "${1:-}" in
 "") ;;
 --no-demo) demo=0 ;;
+-h | --help)
+    usage
+    exit 0
+    ;;
 *)
-    sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'
+    usage >&2
     exit 2
     ;;
 esac
