@@ -592,8 +592,9 @@ bench_options_man(struct buf *out)
     }
     buf_put_text(out,
                  ".SH EXIT STATUS\n"
-                 "0: clean. 1: confirmed messages were lost, or came twice "
-                 "without the redelivered flag. 2: usage. 3: could not run.\n"
+                 "0: clean. 1: confirmed messages were lost, came twice "
+                 "without the redelivered flag, or out of order. 2: usage. "
+                 "3: could not run.\n"
                  ".SH SEE ALSO\n"
                  ".BR quorated (1),\n"
                  ".BR quoratectl (1)\n");
