@@ -115,7 +115,10 @@ do_cut(struct schedule *s)
 static void
 do_fault(struct schedule *s)
 {
-    if (chance(s, 55)) {
+    if (chance(s, 10)) {
+        sim_pause(s->c->sim, any_node(s),
+                  sim_now_us(s->c->sim) + 1000 * (1 + below(s, 4000)));
+    } else if (chance(s, 55)) {
         do_crash(s);
     } else if (s->has_cuts) {
         do_cut(s);
