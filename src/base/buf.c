@@ -81,6 +81,32 @@ buf_put_text(struct buf *b, const char *text)
 }
 
 void
+buf_put_wrapped(struct buf *b, const char *text, size_t column, size_t width)
+{
+    size_t at = column;
+
+    ASSERT(text != NULL);
+    ASSERT(column < width);
+    while (*text != '\0') {
+        size_t size = strcspn(text, " ");
+
+        if (at > column && at + 1 + size > width) {
+            buf_putf(b, "\n%*s", (int)column, "");
+            at = column;
+        }
+        if (at > column) {
+            buf_put_u8(b, ' ');
+            at++;
+        }
+        buf_put(b, text, size);
+        at += size;
+        text += size;
+        text += strspn(text, " ");
+    }
+    buf_put_u8(b, '\n');
+}
+
+void
 buf_consume(struct buf *b, size_t count)
 {
     ASSERT(count <= b->size);

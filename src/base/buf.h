@@ -109,6 +109,11 @@ void buf_reserve(struct buf *b, size_t more);
 /* Append what printf() would print; up to 2 GiB. */
 void buf_putf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
 void buf_put_text(struct buf *b, const char *text); /* without its NUL */
+/* Append the words of TEXT and a line end, in lines of at most WIDTH columns,
+ * unless a word is longer. B's last line has COLUMN columns already; further
+ * ones begin with as many blanks. */
+void buf_put_wrapped(struct buf *b, const char *text, size_t column,
+                     size_t width);
 /* Drop COUNT bytes from the front. Moves the rest: O(size). */
 void buf_consume(struct buf *b, size_t count);
 /* buf_put_varint() of a value of two bytes or more. */

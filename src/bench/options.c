@@ -450,31 +450,6 @@ bench_options_parse(int argc, char **argv, struct bench_options *out,
     return rv;
 }
 
-/* TEXT in words, wrapped at HELP_WIDTH, from COLUMN on where the cursor is. */
-static void
-put_wrapped(struct buf *out, const char *text, size_t column)
-{
-    size_t at = column;
-    size_t size = 0;
-
-    while (*text != 0) {
-        size = strcspn(text, " ");
-        if (at > column && at + 1 + size > HELP_WIDTH) {
-            buf_putf(out, "\n%*s", (int)column, "");
-            at = column;
-        }
-        if (at > column) {
-            buf_put_u8(out, ' ');
-            at++;
-        }
-        buf_put(out, text, size);
-        at += size;
-        text += size;
-        text += strspn(text, " ");
-    }
-    buf_put_u8(out, '\n');
-}
-
 /* "--no-name" for a flag that is on, else "--name ARGUMENT". */
 static void
 put_name(struct buf *out, const struct option_row *row)
@@ -524,7 +499,7 @@ bench_options_help(struct buf *out)
         buf_clear(&text);
         put_help(&text, &rows[i]);
         buf_put_u8(&text, 0);
-        put_wrapped(out, (const char *)text.data, HELP_COLUMN);
+        buf_put_wrapped(out, (const char *)text.data, HELP_COLUMN, HELP_WIDTH);
     }
     buf_put_text(out, "\n"
                       "Exit status: 0 clean; 1 confirmed messages were lost or "

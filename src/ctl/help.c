@@ -20,42 +20,6 @@ put_blanks(struct buf *out, size_t count)
     }
 }
 
-/* Drop blanks at the end. */
-static void
-trim(struct buf *out)
-{
-    while (out->size > 0 && out->data[out->size - 1] == ' ') {
-        out->size--;
-    }
-}
-
-/* TEXT in lines of TEXT_WIDTH, INDENT blanks before all but the first, where
- * COLUMN is used already. */
-static void
-put_wrapped(struct buf *out, const char *text, size_t indent, size_t column)
-{
-    while (*text != '\0') {
-        size_t size = strcspn(text, " ");
-
-        if (column + size > TEXT_WIDTH && column > indent) {
-            trim(out);
-            buf_put_text(out, "\n");
-            put_blanks(out, indent);
-            column = indent;
-        }
-        buf_put(out, text, size);
-        column += size;
-        text += size;
-        if (*text == ' ') {
-            buf_put_text(out, " ");
-            column++;
-            text++;
-        }
-    }
-    trim(out);
-    buf_put_text(out, "\n");
-}
-
 /* "  NAME   text", the text on the next line when NAME is long. */
 static void
 put_entry(struct buf *out, const char *name, size_t size, const char *text)
@@ -69,7 +33,7 @@ put_entry(struct buf *out, const char *name, size_t size, const char *text)
         column = 0;
     }
     put_blanks(out, LEFT_WIDTH - column);
-    put_wrapped(out, text, LEFT_WIDTH, LEFT_WIDTH);
+    buf_put_wrapped(out, text, LEFT_WIDTH, TEXT_WIDTH);
 }
 
 static void
@@ -138,10 +102,10 @@ help_command(enum command_id command, struct buf *out)
 
     buf_putf(out, "quoratectl %s%s%s\n\n  ", row->name,
              row->arguments[0] == '\0' ? "" : " ", row->arguments);
-    put_wrapped(out, row->summary, 2, 2);
+    buf_put_wrapped(out, row->summary, 2, TEXT_WIDTH);
     if (row->more[0] != '\0') {
         buf_put_text(out, "\n  ");
-        put_wrapped(out, row->more, 2, 2);
+        buf_put_wrapped(out, row->more, 2, TEXT_WIDTH);
     }
     if (row->options != 0) {
         buf_put_text(out, "\nOptions:\n");

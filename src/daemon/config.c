@@ -406,8 +406,9 @@ config_describe(struct buf *out)
     for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
         const struct key *key = &keys[i];
 
-        buf_putf(out, "  %s%s (%s)\n      %s\n", key->name,
+        buf_putf(out, "  %s%s (%s)\n      ", key->name,
                  key->type == KEY_FLAG || key->type == KEY_LIST ? ".NAME" : "",
-                 key->initial[0] == '\0' ? "none" : key->initial, key->help);
+                 key->initial[0] == '\0' ? "none" : key->initial);
+        buf_put_wrapped(out, key->help, 6, 79);
     }
 }

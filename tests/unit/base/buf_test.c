@@ -122,6 +122,25 @@ Test(buf, formats_text_of_any_length)
     buf_deinit(&b);
 }
 
+Test(buf, wraps_words_below_where_they_begin)
+{
+    static const char expected[] = "ab: one two\n"
+                                   "    three\n"
+                                   "    fourteenth\n"
+                                   "    x\n";
+    struct buf b;
+
+    buf_init(&b);
+    buf_put_text(&b, "ab: ");
+    buf_put_wrapped(&b, "one two  three fourteenth x", 4, 11);
+    cr_assert_eq(b.size, sizeof(expected) - 1);
+    cr_assert_arr_eq(b.data, expected, b.size);
+    buf_clear(&b);
+    buf_put_wrapped(&b, "", 4, 11);
+    cr_assert_eq(b.size, 1);
+    buf_deinit(&b);
+}
+
 Test(buf, consumes_from_the_front)
 {
     struct buf b;
