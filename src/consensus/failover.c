@@ -217,8 +217,13 @@ failover_link(struct qr_host *host, enum link_event event,
         link_up(peer, info);
         return;
     }
-    outbox_drop(peer);
-    peer->is_linked = false;
+    /* A silent link is a link: it may go on in a moment, and nothing would tell
+     * us, since what has ended is only that nothing came. If both ends had
+     * stopped sending, neither would hear the other again. */
+    if (event != LINK_SILENT) {
+        outbox_drop(peer);
+        peer->is_linked = false;
+    }
     switch (event) {
     case LINK_DOWN:
         if (!peer->is_dead) {

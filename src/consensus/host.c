@@ -447,12 +447,15 @@ on_frame(void *arg, struct address from, struct frame **frame)
 {
     struct qr_host *host = arg;
     const struct frame *f = *frame;
+    struct peer *peer;
 
     OBJ_CHECK(host, HOST_MAGIC);
     if (from.node == 0 || from.node == host->env->node) {
         return;
     }
-    host_peer(host, from.node)->is_linked = true;
+    peer = host_peer(host, from.node);
+    peer->is_linked = true;
+    peer->is_dead = false;
     switch (f->kind) {
     case WIRE_BATCH:
         on_batch(host, f, from.node);

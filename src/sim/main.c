@@ -109,6 +109,7 @@ parse(int argc, char **argv, struct options *o)
     };
     int c;
 
+    /* There are no threads. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((c = getopt_long(argc, argv, "qh", longs, NULL)) != -1) {
         switch (c) {
         case 'T':

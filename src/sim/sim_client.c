@@ -14,6 +14,8 @@ enum {
     OUT_MAX = 256,
     BODY_MIN = 8,
     US = 1000000,
+    PUBLISHED_MAX = 60000, /* in a run: what consumers can drain at its end */
+    SETTLE_TICK_US = 5000,
     /* BROKER_CALL_TIMEOUT_MS, and what a node may be paused for. */
     CALL_US_MAX = (BROKER_CALL_TIMEOUT_MS / 1000 + 7) * US
 };
@@ -386,6 +388,7 @@ void
 sim_client_settle_down(struct sim_client *c)
 {
     c->is_settling_down = true;
+    c->config.tick_us = MIN(c->config.tick_us, (uint32_t)SETTLE_TICK_US);
 }
 
 /* ---- what it does ---- */
@@ -518,7 +521,8 @@ act(struct sim_client *c)
     if (c->is_settling_down) {
         return;
     }
-    if (c->out.count < OUT_MAX) {
+    if (c->out.count < OUT_MAX &&
+        c->config.check->messages.count < PUBLISHED_MAX) {
         uint64_t count = rng_below(rng(c), 8);
 
         for (uint64_t i = 0; i < count; i++) {

@@ -48,7 +48,8 @@ struct way {
 /* What one end knows of its link. */
 struct end {
     bool is_up;
-    bool is_refused; /* said so already */
+    bool is_silent;  /* said so already */
+    bool is_refused; /* the same */
 };
 
 struct sim {
@@ -387,6 +388,23 @@ take_down(struct sim *sim, qr_node_id at, qr_node_id of, enum link_event event)
     }
 }
 
+/* AT hears nothing of OF; says whether that is news there. */
+static bool
+fall_silent(struct sim *sim, qr_node_id at, qr_node_id of)
+{
+    struct end *end = &sim->ends[at][of];
+
+    if (!end->is_up || end->is_silent) {
+        return false;
+    }
+    end->is_silent = true;
+    tell(sim, at, of, LINK_SILENT);
+    return true;
+}
+
+static void look_later(struct sim *sim, qr_node_id a, qr_node_id b,
+                       uint64_t delay_us);
+
 /* See what the link between A and B should be. */
 static void
 run_check(struct sim *sim, struct event *e)
@@ -398,6 +416,7 @@ run_check(struct sim *sim, struct event *e)
         return; /* something changed since; another look follows */
     }
     if (is_possible(sim, a, b)) {
+        sim->ends[a][b].is_silent = sim->ends[b][a].is_silent = false;
         if (!sim->ends[a][b].is_up || !sim->ends[b][a].is_up) {
             take_down(sim, a, b, LINK_DOWN);
             take_down(sim, b, a, LINK_DOWN);
@@ -410,8 +429,12 @@ run_check(struct sim *sim, struct event *e)
         }
         return;
     }
-    take_down(sim, a, b, LINK_SILENT);
-    take_down(sim, b, a, LINK_SILENT);
+    if (fall_silent(sim, a, b) | fall_silent(sim, b, a)) {
+        look_later(sim, a, b, sim->net.dead_us);
+        return;
+    }
+    take_down(sim, a, b, LINK_DOWN);
+    take_down(sim, b, a, LINK_DOWN);
 }
 
 static void
@@ -688,6 +711,7 @@ sim_new(uint64_t seed)
     sim->net.connect_us = 1000;
     sim->net.detect_us = 1000;
     sim->net.silent_us = 1500000;
+    sim->net.dead_us = 4000000;
     sim->net.window_bytes = 64 << 20;
     return sim;
 }

@@ -6,8 +6,8 @@
  * behind it. Frames within a node arrive at once. Between nodes they take a
  * random time, in order for each direction and class; they may be lost, by
  * chance or because the way is cut. Links notice, as real ones do: a node that
- * dies is refused, a way that is cut goes silent, and when it is whole again
- * a new epoch of the link begins. */
+ * dies is refused, a way that is cut goes silent and then down, and when it is
+ * whole again after that a new epoch of the link begins. */
 #ifndef SIM_SIM_ENV_H
 #define SIM_SIM_ENV_H
 
@@ -35,6 +35,7 @@ struct sim_net {
     uint32_t connect_us;   /* until a link that can be up is up */
     uint32_t detect_us;    /* a dead node is refused after */
     uint32_t silent_us;    /* a cut way is noticed after */
+    uint32_t dead_us;      /* and the link closed, so long after that */
     uint64_t window_bytes; /* in flight for each direction and class */
 };
 

@@ -208,7 +208,7 @@ on_fault(void *arg)
         w->has_long = false;
         start_all(w);
         partition(w);
-        next_us = between(w, (LONG_S - 10) * US, (LONG_S + 15) * US);
+        next_us = between(w, (uint64_t)LONG_S * US, (LONG_S + 20ULL) * US);
         w->faults_end_us += next_us;
     } else {
         one_fault(w);
@@ -576,7 +576,7 @@ sim_world_run(const struct sim_world_config *config,
     sim_check_init(&w.check);
     make_nodes(&w);
     make_clients(&w);
-    w.has_long = rng_chance(&w.rng, 80000);
+    w.has_long = rng_chance(&w.rng, 120000) && w.nodes_count > 1;
     w.faults_end_us = (uint64_t)config->seconds * US;
     w.fault_every_us = (uint32_t)between(&w, US / 5, 4 * US);
     sim_call(w.sim, NULL, 3 * US, on_fault, &w);

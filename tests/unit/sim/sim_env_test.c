@@ -237,11 +237,16 @@ Test(sim_env, a_way_that_is_cut_falls_silent_and_heals)
     sim_run(sim, 2000000);
     cr_assert_eq(a.events[LINK_SILENT], 1);
     cr_assert_eq(b.events[LINK_SILENT], 1);
+    cr_assert_eq(a.events[LINK_DOWN], 0);
+    sim_run(sim, 6000000);
+    cr_assert_eq(a.events[LINK_SILENT], 1);
+    cr_assert_eq(a.events[LINK_DOWN], 1);
+    cr_assert_eq(b.events[LINK_DOWN], 1);
     sim_heal(sim);
-    sim_run(sim, 2100000);
+    sim_run(sim, 6100000);
     cr_assert_eq(a.events[LINK_UP], 2);
     cr_assert(post(&a, 2, 0, 2));
-    sim_run(sim, 2200000);
+    sim_run(sim, 6200000);
     cr_assert_eq(b.frames, 1);
     sim_free(&sim);
 }
