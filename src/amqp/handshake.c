@@ -179,8 +179,9 @@ handshake_authenticate(struct amqp_connection *c, const struct credential *who,
 {
     c->call = (struct broker_call){.done = done, .arg = c};
     amqp_connection_pause(c, AMQP_PAUSE_AUTHENTICATING, true);
-    broker_authenticate(c->broker, who->user, who->user_size, who->password,
-                        who->password_size, c->is_loopback, &c->call);
+    broker_authenticate(c->broker, meta_text(who->user, who->user_size),
+                        meta_text(who->password, who->password_size),
+                        c->is_loopback, &c->call);
 }
 
 static bool

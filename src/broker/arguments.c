@@ -98,14 +98,14 @@ as_integer(const struct entry *e, int64_t *out)
     uint64_t raw = 0;
     unsigned bits = (unsigned)e->value_size * 8;
 
-    if (memchr("bBsuUIilL", e->type, 9) == NULL || bits == 0) {
+    if (e->type == '\0' || strchr("bBsuUIilL", e->type) == NULL || bits == 0) {
         return false;
     }
     for (size_t i = 0; i < e->value_size; i++) {
         raw = (raw << 8) | e->value[i];
     }
     /* Sign-extend the signed types. */
-    if (memchr("bsUIlL", e->type, 6) != NULL && bits < 64 &&
+    if (strchr("bsUIlL", e->type) != NULL && bits < 64 &&
         (raw >> (bits - 1)) != 0) {
         raw |= UINT64_MAX << bits;
     }

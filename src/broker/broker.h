@@ -120,9 +120,9 @@ struct broker_channel {
 /* Is PASSWORD right for USER? A slow hash off the loop, or a cached yes. The
  * fault's text is for the log; a client is told as little as RabbitMQ tells.
  * IS_LOOPBACK: the connection comes from this machine (loopback_users). */
-void broker_authenticate(struct broker *b, const char *user, size_t user_size,
-                         const char *password, size_t password_size,
-                         bool is_loopback, struct broker_call *call);
+void broker_authenticate(struct broker *b, struct meta_text user,
+                         struct meta_text password, bool is_loopback,
+                         struct broker_call *call);
 /* Register C (user and vhost set): checks that the vhost exists and that the
  * user has permissions there. NOT_ALLOWED (530) otherwise. */
 void broker_connection_open(struct broker *b, struct broker_connection *c,
@@ -286,7 +286,7 @@ void broker_settle(struct broker_consumer *consumer, uint64_t first,
  * with the channel) holds what is got until it is settled; reply->delivery,
  * reply->messages. */
 void broker_get(struct broker *b, struct broker_connection *c,
-                struct meta_text queue, struct broker_consumer *consumer,
+                struct meta_text name, struct broker_consumer *consumer,
                 struct broker_call *call);
 /* Whether CONSUMER has been given to broker_consume() or broker_get() and not
  * detached or cancelled by the broker since. */

@@ -129,25 +129,26 @@ start_attempt(struct broker *b, const struct credential *credential,
 }
 
 void
-broker_authenticate(struct broker *b, const char *user, size_t user_size,
-                    const char *password, size_t password_size,
-                    bool is_loopback, struct broker_call *call)
+broker_authenticate(struct broker *b, struct meta_text user,
+                    struct meta_text password, bool is_loopback,
+                    struct broker_call *call)
 {
-    struct credential credential = {.user = user,
-                                    .user_size = user_size,
-                                    .password = password,
-                                    .password_size = password_size};
+    struct credential credential = {.user = user.data,
+                                    .user_size = user.size,
+                                    .password = password.data,
+                                    .password_size = password.size};
     struct broker_fault fault = {.kind = BROKER_OK};
     struct broker_reply ok = {0};
 
     OBJ_CHECK(b, BROKER_MAGIC);
-    if (user_size > QR_NAME_SIZE_MAX || password_size > PASSWORD_SIZE_MAX) {
+    if (user.size > QR_NAME_SIZE_MAX || password.size > PASSWORD_SIZE_MAX) {
         broker_fault_set(&fault, BROKER_ACCESS_REFUSED,
                          "user name or password is too long");
-    } else if (!is_loopback && broker_is_loopback_user(b, user, user_size)) {
+    } else if (!is_loopback &&
+               broker_is_loopback_user(b, user.data, user.size)) {
         broker_fault_set(&fault, BROKER_ACCESS_REFUSED,
                          "user '%.*s' can only connect via localhost",
-                         (int)user_size, user);
+                         (int)user.size, user.data);
     } else if (b->login->waiting >= LOGINS_MAX) {
         broker_fault_set(&fault, BROKER_ACCESS_REFUSED,
                          "more than %d logins wait on this shard",

@@ -97,10 +97,10 @@ struct queue_client *queue_client_of_dirty(struct list *link);
 
 /* ---- publisher.c, as the client sees it ---- */
 
-/* Message SLOT of P is safe with one more of its queues. P may be freed. */
-void publisher_slot_done(struct publisher_impl *p, uint64_t slot);
-/* At shutdown: nobody will know what became of message SLOT of P. */
-void publisher_slot_lost(struct publisher_impl *p, uint64_t slot);
+/* Message NUMBER of P is safe with one more of its queues. P may be freed. */
+void publisher_slot_done(struct publisher_impl *p, uint64_t number);
+/* At shutdown: nobody will know what became of message NUMBER of P. */
+void publisher_slot_lost(struct publisher_impl *p, uint64_t number);
 
 /* ---- consumer.c, as the client sees it ---- */
 

@@ -79,6 +79,7 @@ parse_options(int argc, char **argv, struct options *out)
     };
     int c;
 
+    /* There are no threads yet. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((c = getopt_long(argc, argv, "c:Vh", longs, NULL)) != -1) {
         switch (c) {
         case 'c':

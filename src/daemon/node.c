@@ -434,7 +434,7 @@ close_sockets(struct node *n)
 }
 
 static void
-share(struct node *n, char *tags, char *loopback)
+share(struct node *n, const char *tags, const char *loopback)
 {
     struct node_shared *s = &n->shared;
 

@@ -112,8 +112,7 @@ run_authenticate_user(struct job *job)
     struct meta_text password = job_arg_text(job, 1);
 
     if (has_password(job)) {
-        broker_authenticate(job->mgmt->broker, user.data, user.size,
-                            password.data, password.size, true,
+        broker_authenticate(job->mgmt->broker, user, password, true,
                             job_broker_call(job, authenticated));
     }
 }

@@ -219,15 +219,14 @@ fake_queue_need(struct broker *b, struct call *call, struct meta_text name)
 }
 
 void
-broker_authenticate(struct broker *b, const char *user, size_t user_size,
-                    const char *password, size_t password_size,
-                    bool is_loopback, struct broker_call *outer)
+broker_authenticate(struct broker *b, struct meta_text user,
+                    struct meta_text password, bool is_loopback,
+                    struct broker_call *outer)
 {
     struct call *call = fake_call_new(b, outer);
 
     b->stats.last_is_loopback = is_loopback;
-    if (!fake_is_text("guest", (struct meta_text){user, user_size}) ||
-        !fake_is_text("guest", (struct meta_text){password, password_size})) {
+    if (!fake_is_text("guest", user) || !fake_is_text("guest", password)) {
         fault(call, BROKER_ACCESS_REFUSED, "invalid credentials", "");
     }
 }

@@ -599,17 +599,18 @@ Test(broker, knows_its_users)
     rig_init(&r);
     for (int i = 0; i < 2; i++) { /* by the hash, then from the cache */
         answer_init(&a);
-        broker_authenticate(r.broker, "guest", 5, "guest", 5, true, &a.call);
+        broker_authenticate(r.broker, text("guest"), text("guest"), true,
+                            &a.call);
         cr_assert_eq(await(&r, &a), BROKER_OK);
     }
     answer_init(&a);
-    broker_authenticate(r.broker, "guest", 5, "wrong", 5, true, &a.call);
+    broker_authenticate(r.broker, text("guest"), text("wrong"), true, &a.call);
     cr_assert_eq(await(&r, &a), BROKER_ACCESS_REFUSED);
     answer_init(&a);
-    broker_authenticate(r.broker, "nobody", 6, "guest", 5, true, &a.call);
+    broker_authenticate(r.broker, text("nobody"), text("guest"), true, &a.call);
     cr_assert_eq(await(&r, &a), BROKER_ACCESS_REFUSED);
     answer_init(&a);
-    broker_authenticate(r.broker, "guest", 5, "guest", 5, false, &a.call);
+    broker_authenticate(r.broker, text("guest"), text("guest"), false, &a.call);
     cr_assert_eq(await(&r, &a), BROKER_ACCESS_REFUSED);
     cr_assert_str_eq(a.reply.fault.text,
                      "user 'guest' can only connect via localhost");
