@@ -144,6 +144,24 @@ class FailoverTest(ClusterTest):
                                                      name)[2])
         self.assertLess(took, 30)
 
+    def test_an_idle_queue_confirms_at_once_with_a_node_down(self):
+        channel = self.channel(2)
+        names = [self.name(f"-{i}") for i in range(10)]
+        for name in names:
+            channel.queue_declare(name, durable=True)
+        channel.confirm_delivery()
+        self.cluster.kill(3)
+        for name in names:
+            channel.basic_publish("", name, b"x")
+        channel.connection.sleep(3)
+        took = []
+        for name in names * 2:
+            start = time.monotonic()
+            channel.basic_publish("", name, b"x")
+            took.append(time.monotonic() - start)
+        # Not a heartbeat interval, which is 0.5 s.
+        self.assertLess(sorted(took)[len(took) // 2], 0.2, took)
+
     def channel_of_3(self):
         if not hasattr(self, "third"):
             self.third = self.channel(3)
