@@ -504,9 +504,3 @@ meta_group_raft(const struct meta_group *g)
 {
     return g->raft;
 }
-
-qr_node_id
-meta_group_leader(const struct meta_group *g)
-{
-    return g->standing.leader;
-}

@@ -32,8 +32,8 @@ void meta_group_link_up(struct meta_group *g, qr_node_id node);
  * owned alone goes with them. */
 void meta_group_node_dead(struct meta_group *g, const struct node_state *state);
 
+/* Its replica in the host, borrowed. */
+/* Its group in the host; NULL once this node was removed from it. */
 struct qr_group *meta_group_raft(const struct meta_group *g);
-/* 0 = unknown. */
-qr_node_id meta_group_leader(const struct meta_group *g);
 
 #endif

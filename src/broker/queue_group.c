@@ -605,18 +605,6 @@ queue_group_machine(const struct queue_group *g)
     return g->machine;
 }
 
-bool
-queue_group_is_leader(const struct queue_group *g)
-{
-    return g->standing.is_leader;
-}
-
-qr_group_id
-queue_group_id(const struct queue_group *g)
-{
-    return g->id;
-}
-
 qr_node_id
 queue_group_leader(const struct queue_group *g)
 {

@@ -34,11 +34,9 @@ void queue_group_flush(struct queue_group *g);
 void queue_group_node_dead(struct queue_group *g,
                            const struct node_state *state);
 
-/* What it is made of, borrowed; who it is; whether it leads. */
+/* What it is made of, borrowed. */
 struct qr_group *queue_group_raft(const struct queue_group *g);
 struct queue_machine *queue_group_machine(const struct queue_group *g);
-bool queue_group_is_leader(const struct queue_group *g);
-qr_group_id queue_group_id(const struct queue_group *g);
 /* Where it believes the leader to be, 0 = unknown. */
 qr_node_id queue_group_leader(const struct queue_group *g);
 
