@@ -74,6 +74,7 @@ class Publisher(threading.Thread):
         self.last = None
         self.stall = 0.0
         self.stall_at = 0
+        self.killing = False  # from then on gaps count
         self.half = threading.Event()
         self.done = threading.Event()
 
@@ -123,7 +124,7 @@ class Publisher(threading.Thread):
 
     def on_confirm(self, frame):
         now = time.monotonic()
-        if self.last is not None and now - self.last > self.stall:
+        if self.killing and now - self.last > self.stall:
             self.stall = now - self.last
             self.stall_at = len(self.confirmed)
         self.last = now
@@ -192,6 +193,7 @@ def main():
     publisher.start()
     if not publisher.half.wait(DEADLINE_S):
         sys.exit("demo: nothing is confirmed; see quorate-data/*.log")
+    publisher.killing = True
     cluster("kill", before[1:])
     print(f"killed {before} with SIGKILL after "
           f"{len(publisher.confirmed)} confirms")
@@ -210,7 +212,7 @@ def main():
     twice = sum(1 for n in consumer.seen.values() if n > 1)
     print(f"led by {before} before and by {after} after")
     print(f"publishing stalled for {publisher.stall * 1000:.0f} ms "
-          f"(longest gap between confirms, after {publisher.stall_at} of "
+          f"(longest gap between confirms since, after {publisher.stall_at} of "
           "them)")
     print(f"{len(publisher.confirmed)} messages confirmed in {took:.1f} s, "
           f"{len(publisher.confirmed) - len(missing)} of them delivered, "
