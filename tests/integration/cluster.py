@@ -196,6 +196,10 @@ class Cluster:
             return self.run_ctl(n, "-q", "await_startup", "-t",
                                 "5").returncode == 0
         wait_for(serves, f"n{n} serves", deadline_s, 0.05)
+        # await_startup may be answered a moment before the port listens.
+        wait_for(lambda: socket.create_connection(
+            ("127.0.0.1", self.port(n)), 1).close() is None,
+            f"n{n} accepts AMQP clients", deadline_s)
 
     def pid(self, n):
         return self.processes[n].pid
