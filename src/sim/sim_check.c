@@ -104,7 +104,7 @@ sim_check_attach(struct sim_check *c, struct sim_consumer *consumer)
                               other->client, consumer->client, consumer->queue);
         }
     }
-    map_init(&consumer->last);
+    ring_init(&consumer->last, sizeof(struct sim_last));
     consumer->is_attached = true;
     c->attached[c->attached_count++] = consumer;
 }
@@ -123,7 +123,7 @@ sim_check_detach(struct sim_check *c, struct sim_consumer *consumer)
     }
     c->attached[i] = c->attached[--c->attached_count];
     consumer->is_attached = false;
-    map_deinit(&consumer->last);
+    ring_deinit(&consumer->last);
 }
 
 static uint64_t
@@ -137,9 +137,20 @@ static void
 check_order(struct sim_check *c, struct sim_consumer *to, uint64_t id,
             const struct sim_message *m)
 {
+    struct sim_last *last = NULL;
     uint64_t before;
 
-    before = (uintptr_t)map_put(&to->last, m->publisher, (void *)(uintptr_t)id);
+    for (size_t i = to->last.count; i > 0 && last == NULL; i--) {
+        last = ring_at(&to->last, i - 1);
+        last = last->publisher == m->publisher ? last : NULL;
+    }
+    if (last == NULL) {
+        last = ring_push_back(&to->last);
+        last->publisher = m->publisher;
+        last->id = 0;
+    }
+    before = last->id;
+    last->id = id;
     if (before > id) {
         sim_check_violate(c,
                           "I3: queue %u delivered message %llu after %llu of "
@@ -155,7 +166,7 @@ sim_check_deliver(struct sim_check *c, struct sim_consumer *to, uint64_t id,
 {
     struct sim_message *m = message(c, id);
     uint16_t bit = (uint16_t)(1U << to->queue);
-    uintptr_t holder;
+    struct sim_consumer *holder;
 
     sim_check_note(c, (id << 5) ^ to->queue ^ (is_redelivered ? 16U : 0U));
     if (m == NULL || (m->queues & bit) == 0) {
@@ -171,14 +182,13 @@ sim_check_deliver(struct sim_check *c, struct sim_consumer *to, uint64_t id,
                           "without saying so",
                           to->queue, (unsigned long long)id);
     }
-    holder = (uintptr_t)map_put(&c->holders, holder_key(id, to->queue),
-                                (void *)(uintptr_t)(to->client + 1));
-    if (holder != 0) {
+    holder = map_put(&c->holders, holder_key(id, to->queue), to);
+    if (holder != NULL) {
         sim_check_violate(c,
                           "I4: queue %u delivered message %llu to client %u "
                           "while client %u held it",
                           to->queue, (unsigned long long)id, to->client,
-                          (unsigned)holder - 1);
+                          holder->client);
     }
     if (!is_redelivered && to->is_attached) {
         check_order(c, to, id, m);

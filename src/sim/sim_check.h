@@ -35,6 +35,12 @@ struct sim_message {
     uint32_t publisher; /* whose order it is part of */
 };
 
+/* The last message of a publisher that a consumer saw for the first time. */
+struct sim_last {
+    uint32_t publisher;
+    uint64_t id;
+};
+
 /* A consumer, as the client sees it. */
 struct sim_consumer {
     unsigned queue;
@@ -42,12 +48,12 @@ struct sim_consumer {
     uint64_t group; /* the queue itself: another may have its name later */
     bool is_exclusive;
     bool is_attached;
-    struct map last; /* by publisher: its last message seen first, as id */
+    struct ring last; /* struct sim_last, one for each publisher seen */
 };
 
 struct sim_check {
     struct ring messages; /* struct sim_message; id = place + 1 */
-    struct map holders;   /* (id, queue): client + 1, as a number */
+    struct map holders;   /* by (id, queue): struct sim_consumer */
     struct sim_consumer *attached[SIM_CONSUMERS_MAX];
     size_t attached_count;
     uint16_t lossy; /* queues that may be deleted and purged */
@@ -59,7 +65,9 @@ struct sim_check {
     char violation[SIM_VIOLATION_SIZE];
 };
 
+/* Nothing published, nothing broken. */
 void sim_check_init(struct sim_check *c);
+/* Release the memory. */
 void sim_check_deinit(struct sim_check *c);
 /* PUBLISHER is about to publish a message to QUEUES: its id. */
 uint64_t sim_check_publish(struct sim_check *c, uint16_t queues,

@@ -104,7 +104,7 @@ static void on_tick(void *arg);
 static void
 schedule(struct sim_client *c)
 {
-    uint64_t delay = 1 + rng_below(rng(c), 2 * c->config.tick_us);
+    uint64_t delay = 1 + rng_below(rng(c), 2ULL * c->config.tick_us);
 
     sim_call(c->config.sim, NULL, delay, on_tick, c);
 }

@@ -36,7 +36,10 @@ struct sim_client_config {
     uint32_t body_size_max;
 };
 
+/* A client that connects in a moment; CONFIG is copied, what it points to is
+ * borrowed for the client's life. */
 struct sim_client *sim_client_new(const struct sim_client_config *config);
+/* It hangs up first. */
 void sim_client_free(struct sim_client **c);
 /* The node it is connected to is about to die. */
 void sim_client_lost(struct sim_client *c);

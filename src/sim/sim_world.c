@@ -198,8 +198,7 @@ static void
 on_fault(void *arg)
 {
     struct world *w = arg;
-
-    uint64_t next_us = between(w, 1, 2 * w->fault_every_us);
+    uint64_t next_us = between(w, 1, 2ULL * w->fault_every_us);
 
     if (w->is_healing) {
         return;
@@ -578,8 +577,8 @@ sim_world_run(const struct sim_world_config *config,
     make_clients(&w);
     w.has_long = rng_chance(&w.rng, 120000) && w.nodes_count > 1;
     w.faults_end_us = (uint64_t)config->seconds * US;
-    w.fault_every_us = (uint32_t)between(&w, US / 5, 4 * US);
-    sim_call(w.sim, NULL, 3 * US, on_fault, &w);
+    w.fault_every_us = (uint32_t)between(&w, US / 5, 4ULL * US);
+    sim_call(w.sim, NULL, 3ULL * US, on_fault, &w);
     on_compare(&w);
     while (run_until(&w, w.faults_end_us) &&
            sim_now_us(w.sim) < w.faults_end_us) {

@@ -37,6 +37,7 @@ struct sim_world_result {
     uint64_t comparisons; /* of replicas' states */
 };
 
+/* Run the world that CONFIG describes to its end, or to the first violation. */
 void sim_world_run(const struct sim_world_config *config,
                    struct sim_world_result *out);
 
