@@ -172,6 +172,14 @@ ctl_environment(void *arg, mgmt_row_cb row, void *row_arg)
     environment_each(s->shared->config, row, row_arg);
 }
 
+static bool
+ctl_is_serving(void *arg)
+{
+    const struct node_shard *s = arg;
+
+    return s->is_listening;
+}
+
 static void
 make_mgmt(struct node_shard *s)
 {
@@ -179,6 +187,7 @@ make_mgmt(struct node_shard *s)
                                  .broker = s->broker,
                                  .node_name = s->shared->node_name,
                                  .arg = s,
+                                 .is_serving = ctl_is_serving,
                                  .stop = ctl_stop,
                                  .status = ctl_status,
                                  .environment = ctl_environment};

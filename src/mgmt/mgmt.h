@@ -6,6 +6,7 @@
 #ifndef MGMT_MGMT_H
 #define MGMT_MGMT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ struct mgmt_config {
     const char *node_name;
     /* The rest may be NULL, and is used on shard 0 only. */
     void *arg;
+    /* Whether clients are accepted; NULL: when the broker is ready. */
+    bool (*is_serving)(void *arg);
     /* Begin the orderly stop of this node; the response still leaves. */
     void (*stop)(void *arg);
     /* Rows about the process for `status`: pid, listeners, memory ... */

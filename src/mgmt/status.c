@@ -328,8 +328,11 @@ static void
 poll_startup(void *arg)
 {
     struct job *job = arg;
+    const struct mgmt_config *c = &job->mgmt->config;
+    bool is_serving = c->is_serving != NULL ? c->is_serving(c->arg)
+                                            : broker_is_ready(c->broker);
 
-    if (broker_is_ready(job->mgmt->broker)) {
+    if (is_serving) {
         job_text(job, "Node '%s' serves clients", job->mgmt->config.node_name);
     } else {
         job_poll(job, poll_startup, STARTUP_POLL_MS);
