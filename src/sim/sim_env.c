@@ -411,6 +411,7 @@ run_check(struct sim *sim, struct event *e)
 {
     qr_node_id a = e->a;
     qr_node_id b = e->b;
+    bool is_silent;
 
     if (sim->checks[a][b] != e->epoch) {
         return; /* something changed since; another look follows */
@@ -429,7 +430,8 @@ run_check(struct sim *sim, struct event *e)
         }
         return;
     }
-    if (fall_silent(sim, a, b) | fall_silent(sim, b, a)) {
+    is_silent = fall_silent(sim, a, b);
+    if (fall_silent(sim, b, a) || is_silent) {
         look_later(sim, a, b, sim->net.dead_us);
         return;
     }
