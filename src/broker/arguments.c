@@ -91,6 +91,21 @@ arguments_has(struct meta_text table, const char *key)
     return find(table, key, strlen(key), &e);
 }
 
+struct meta_text
+arguments_text(struct meta_text table, const char *key)
+{
+    struct meta_text none = {.data = "", .size = 0};
+    struct meta_text text;
+    struct entry e;
+
+    if (!find(table, key, strlen(key), &e) || e.type != 'S') {
+        return none;
+    }
+    text.data = (const char *)e.value;
+    text.size = e.value_size;
+    return text;
+}
+
 /* An integer value, whatever its width; false for other types. */
 static bool
 as_integer(const struct entry *e, int64_t *out)

@@ -11,6 +11,8 @@
 
 /* Whether TABLE has entry KEY. */
 bool arguments_has(struct meta_text table, const char *key);
+/* The text at KEY, borrowed; size 0 when there is none or it is no text. */
+struct meta_text arguments_text(struct meta_text table, const char *key);
 /* RECEIVED in a declaration of queue NAME of VHOST, against CURRENT: FAULT
  * (PRECONDITION, RabbitMQ's text) names the first entry whose value differs or
  * that only one of them has. Integers of different width are equal. */

@@ -211,6 +211,23 @@ generate_name(struct broker *b, char out[32])
     return n;
 }
 
+/* Every queue is a Raft group, whichever of RabbitMQ's queue types is asked
+ * for; a stream would be something else. */
+static bool
+check_type(const struct broker_queue_spec *spec, struct broker_fault *fault)
+{
+    struct meta_text type = arguments_text(spec->arguments, "x-queue-type");
+
+    if (!arguments_has(spec->arguments, "x-queue-type") ||
+        text_equal(type.data, type.size, "quorum") ||
+        text_equal(type.data, type.size, "classic")) {
+        return true;
+    }
+    broker_fault_set(fault, BROKER_NOT_IMPLEMENTED, "queue type '%.*s'",
+                     (int)MIN(type.size, 64), type.data);
+    return false;
+}
+
 static bool
 check_declare(struct broker *b, const struct broker_connection *c,
               const struct broker_queue_spec *spec, struct broker_fault *fault)
@@ -230,6 +247,9 @@ check_declare(struct broker *b, const struct broker_connection *c,
                              "queue argument '%s'", arguments_to_come[i]);
             return false;
         }
+    }
+    if (!check_type(spec, fault)) {
+        return false;
     }
     return spec->name.size == 0 ||
            broker_is_allowed(b, c, ACCESS_CONFIGURE, "queue", spec->name,

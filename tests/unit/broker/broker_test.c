@@ -327,6 +327,25 @@ Test(broker, refuses_reserved_names_and_arguments_to_come)
     rig_deinit(&r);
 }
 
+Test(broker, makes_quorum_and_classic_queues_but_no_streams)
+{
+    static const char quorum[] = "\x0cx-queue-typeS\0\0\0\x06quorum";
+    static const char stream[] = "\x0cx-queue-typeS\0\0\0\x06stream";
+    struct broker_queue_spec spec = {
+        .name = text("q"),
+        .arguments = {.data = quorum, .size = sizeof(quorum) - 1}};
+    struct answer a;
+    struct rig r;
+
+    rig_init(&r);
+    cr_assert_eq(declare(&r, &r.connection, &spec, &a), BROKER_OK);
+    spec.name = text("s");
+    spec.arguments.data = stream;
+    cr_assert_eq(declare(&r, &r.connection, &spec, &a), BROKER_NOT_IMPLEMENTED);
+    cr_assert_str_eq(a.reply.fault.text, "queue type 'stream'");
+    rig_deinit(&r);
+}
+
 Test(broker, delivers_what_was_published_and_takes_acknowledgements)
 {
     struct answer a;
