@@ -285,7 +285,7 @@ Test(run, lost_connections_come_back_and_nothing_is_lost)
     cr_assert_gt(r->all.published_again, 0);
     /* The messages that it hung up on were stored. */
     cr_assert_gt(r->all.duplicates_after_send, 0);
-    cr_assert_gt(r->confirm_gap_ms, 10);
+    cr_assert_gt(r->confirm_gap_ms, 0);
     mem_free(r);
 }
 
