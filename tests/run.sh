@@ -163,9 +163,10 @@ run_stage() {
         "$((SECONDS - start))")")
     printf '%-7s %5d s\n' "$result" "$((SECONDS - start))"
     if [ "$result" = FAILED ]; then
-        # Compile errors if there are any, else the end.
-        grep -E 'error:|^FAILED:' "$log" | sort -u > "$log.short" ||
-            grep -vE '^\[[0-9]+/[0-9]+\] |\bOK +[0-9.]+s' "$log" \
+        # Compile errors or broken rules if there are any, else the end.
+        grep -aE 'error:|^FAILED:|^[^ ]+:[0-9]+: .* \[[a-z-]+\]$' "$log" |
+            sort -u > "$log.short" ||
+            grep -avE '^\[[0-9]+/[0-9]+\] |\bOK +[0-9.]+s' "$log" \
                 > "$log.short"
         tail -n 40 "$log.short" | sed 's/^/    /'
         rm -f "$log.short"
