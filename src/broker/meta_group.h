@@ -27,13 +27,11 @@ void meta_group_flush(struct meta_group *g);
 /* A link came up: tell that node. */
 void meta_group_link_up(struct meta_group *g, qr_node_id node);
 
-/* Its replica here, borrowed. */
 /* STATE's node has died (its starts up to boot_dead): what its connections
  * owned alone goes with them. */
 void meta_group_node_dead(struct meta_group *g, const struct node_state *state);
 
-/* Its replica in the host, borrowed. */
-/* Its group in the host; NULL once this node was removed from it. */
+/* Its group in the host, borrowed; NULL once this node was removed from it. */
 struct qr_group *meta_group_raft(const struct meta_group *g);
 
 #endif

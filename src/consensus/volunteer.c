@@ -88,7 +88,7 @@ volunteer_try(struct qr_group *g)
         return;
     }
     g->volunteer_tries--;
-    g->volunteer_at = now + 2 * VOLUNTEER_STEP_MS;
+    g->volunteer_at = now + (uint64_t)2 * VOLUNTEER_STEP_MS;
     if (due > now) {
         /* Forward leaps are the library's to bear; never backward ones. */
         g->slept_ms -= due - now;
