@@ -428,7 +428,7 @@ publish_one(struct sim_client *c)
     struct broker_message message = {
         .body = &piece, .body_count = 1, .body_size = size};
     struct broker_fault fault;
-    struct aim aim;
+    struct aim aim = {0};
     size_t routed = 0;
     uint64_t id;
 
