@@ -74,7 +74,7 @@ suite() {
     local name=$1 suite=$2
     shift 2
     meson test -C "build/$name" --no-rebuild --print-errorlogs \
-        --num-processes "$jobs" --suite "$suite" "$@"
+        --num-processes "$jobs" --suite "$suite" --logbase "$suite" "$@"
 }
 
 # Simulate seeds 1 to $2 with the program of build/$1, and the first of them
