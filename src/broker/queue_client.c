@@ -468,6 +468,10 @@ queue_client_queue_gone(struct queue_client *q, const struct meta_queue *queue)
         struct consumer_impl *c = map_get(&q->consumers, numbers[i]);
 
         if (c != NULL) {
+            if (q->settling == c) { /* nobody is left to be told */
+                q->settling = NULL;
+                ranges_clear(&q->ids);
+            }
             (void)map_remove(&q->consumers, c->number);
             consumer_cancelled(c);
         }
