@@ -1,17 +1,16 @@
 /* One heap of events in virtual time. An event belongs to a node's life: when
  * the node has stopped or started since, it is void. A turn follows what
  * arrives at an env; turns at the same instant are one. */
-#include "sim/sim_env.h"
-
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/heap.h"
 #include "base/mem.h"
 #include "base/timer.h"
+#include "sim/sim_env_priv.h"
 
 enum {
-    SIM_MAGIC = 0x53494d21,
     WAKE_US = 20,  /* from a wake to its turn */
     WORK_US = 500, /* slow work takes */
     TIMERS_A_TURN = 4096,
@@ -20,70 +19,9 @@ enum {
 
 static const uint64_t WALL_ORIGIN_MS = UINT64_C(1790000000000);
 
-struct shard {
-    struct env env;
-    struct sim *sim;
-    struct sim_node *node;
-    uint64_t turn_at_us; /* UINT64_MAX: none is due */
-};
-
-struct sim_node {
-    qr_node_id id;
-    bool is_up;
-    uint32_t boot;
-    uint64_t life; /* changes with every start and stop */
-    uint16_t shards_count;
-    struct shard *shards[SIM_SHARDS_MAX];
-    uint64_t paused_us; /* nothing happens there before */
-    struct rng rng;
-};
-
-/* One direction of a pair. */
-struct way {
-    bool is_cut;
-    uint64_t last_us[FRAME_CLASS_COUNT];
-    uint64_t in_flight[FRAME_CLASS_COUNT];
-};
-
-/* What one end knows of its link. */
-struct end {
-    bool is_up;
-    bool is_silent;  /* said so already */
-    bool is_refused; /* the same */
-};
-
-struct sim {
-    unsigned magic;
-    struct heap events;
-    uint64_t now_us;
-    struct rng rng;
-    struct sim_net net;
-    struct sim_node nodes[SIM_NODES_MAX + 1];
-    struct way ways[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
-    struct end ends[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
-    uint64_t epochs[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
-    uint64_t checks[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
-    struct sim_stats stats;
-};
-
-struct event {
-    struct heap_node node;
-    void (*run)(struct sim *sim, struct event *e);
-    qr_node_id on; /* the node whose life it belongs to; 0: the world */
-    uint64_t life;
-    struct shard *shard;
-    qr_node_id a;
-    qr_node_id b;
-    uint64_t epoch;
-    struct frame *frame;
-    size_t size;
-    void (*cb)(void *arg);
-    void *arg;
-};
-
-static struct event *
-event_new(struct sim *sim, uint64_t at_us,
-          void (*run)(struct sim *sim, struct event *e))
+struct event *
+sim_event_new(struct sim *sim, uint64_t at_us,
+              void (*run)(struct sim *sim, struct event *e))
 {
     struct event *e = mem_zalloc(1, sizeof *e);
 
@@ -103,8 +41,6 @@ event_bind(struct event *e, struct shard *shard)
 
 /* ---- turns ---- */
 
-static void schedule_turn(struct shard *shard, uint64_t at_us);
-
 /* Have a turn when the env's next timer is due. */
 static void
 schedule_timers(struct shard *shard)
@@ -114,7 +50,7 @@ schedule_timers(struct shard *shard)
     if (timers_next(&shard->env.timers, &due_ms)) {
         uint64_t at = due_ms * 1000;
 
-        schedule_turn(shard, MAX(at, shard->sim->now_us + 1));
+        sim_schedule_turn(shard, MAX(at, shard->sim->now_us + 1));
     }
 }
 
@@ -133,12 +69,12 @@ run_turn(struct sim *sim, struct event *e)
     schedule_timers(shard);
 }
 
-static void
-schedule_turn(struct shard *shard, uint64_t at_us)
+void
+sim_schedule_turn(struct shard *shard, uint64_t at_us)
 {
     if (shard->node->is_up && at_us < shard->turn_at_us) {
         shard->turn_at_us = at_us;
-        event_bind(event_new(shard->sim, at_us, run_turn), shard);
+        event_bind(sim_event_new(shard->sim, at_us, run_turn), shard);
     }
 }
 
@@ -197,7 +133,7 @@ op_wake(struct env *env)
 {
     struct shard *shard = shard_of(env);
 
-    schedule_turn(shard, shard->sim->now_us + WAKE_US);
+    sim_schedule_turn(shard, shard->sim->now_us + WAKE_US);
 }
 
 static void
@@ -207,7 +143,7 @@ run_work(struct sim *sim, struct event *e)
 
     w->run(w);
     w->done(w);
-    schedule_turn(e->shard, sim->now_us);
+    sim_schedule_turn(e->shard, sim->now_us);
 }
 
 static void
@@ -215,7 +151,7 @@ op_work(struct env *env, struct work *work)
 {
     struct shard *shard = shard_of(env);
     struct event *e =
-        event_new(shard->sim, shard->sim->now_us + WORK_US, run_work);
+        sim_event_new(shard->sim, shard->sim->now_us + WORK_US, run_work);
 
     event_bind(e, shard);
     e->arg = work;
@@ -256,7 +192,7 @@ run_frame(struct sim *sim, struct event *e)
     if (h != NULL) {
         h->on_frame(h->arg, from, &e->frame);
     }
-    schedule_turn(shard, sim->now_us);
+    sim_schedule_turn(shard, sim->now_us);
 }
 
 static uint64_t
@@ -274,7 +210,7 @@ static void
 send(struct shard *shard, qr_node_id to, struct frame **frame, uint64_t at_us)
 {
     struct sim *sim = shard->sim;
-    struct event *e = event_new(sim, at_us, run_frame);
+    struct event *e = sim_event_new(sim, at_us, run_frame);
 
     e->on = to;
     e->life = sim->nodes[to].life;
@@ -348,153 +284,6 @@ static const struct env_ops sim_ops = {
     .wake = op_wake,
 };
 
-/* ---- links ---- */
-
-static void
-tell(struct sim *sim, qr_node_id at, qr_node_id of, enum link_event event)
-{
-    struct sim_node *node = &sim->nodes[at];
-    const struct sim_node *peer = &sim->nodes[of];
-    struct link_peer info = {
-        .node = of,
-        .boot = peer->boot,
-        .shards = peer->shards_count,
-        .epoch = sim->epochs[at][of],
-    };
-
-    for (uint16_t i = 0; node->is_up && i < node->shards_count; i++) {
-        env_link_event(&node->shards[i]->env, event, &info);
-        schedule_turn(node->shards[i], sim->now_us);
-    }
-}
-
-/* Whether nothing hinders a link between A and B. */
-static bool
-is_possible(const struct sim *sim, qr_node_id a, qr_node_id b)
-{
-    return sim->nodes[a].is_up && sim->nodes[b].is_up &&
-           !sim->ways[a][b].is_cut && !sim->ways[b][a].is_cut;
-}
-
-static void
-take_down(struct sim *sim, qr_node_id at, qr_node_id of, enum link_event event)
-{
-    struct end *end = &sim->ends[at][of];
-
-    if (end->is_up) {
-        end->is_up = false;
-        sim->epochs[at][of]++;
-        tell(sim, at, of, event);
-    }
-}
-
-/* AT hears nothing of OF; says whether that is news there. */
-static bool
-fall_silent(struct sim *sim, qr_node_id at, qr_node_id of)
-{
-    struct end *end = &sim->ends[at][of];
-
-    if (!end->is_up || end->is_silent) {
-        return false;
-    }
-    end->is_silent = true;
-    tell(sim, at, of, LINK_SILENT);
-    return true;
-}
-
-static void look_later(struct sim *sim, qr_node_id a, qr_node_id b,
-                       uint64_t delay_us);
-
-/* See what the link between A and B should be. */
-static void
-run_check(struct sim *sim, struct event *e)
-{
-    qr_node_id a = e->a;
-    qr_node_id b = e->b;
-    bool is_silent;
-
-    if (sim->checks[a][b] != e->epoch) {
-        return; /* something changed since; another look follows */
-    }
-    if (is_possible(sim, a, b)) {
-        sim->ends[a][b].is_silent = sim->ends[b][a].is_silent = false;
-        if (!sim->ends[a][b].is_up || !sim->ends[b][a].is_up) {
-            take_down(sim, a, b, LINK_DOWN);
-            take_down(sim, b, a, LINK_DOWN);
-            sim->epochs[a][b]++;
-            sim->epochs[b][a]++;
-            sim->ends[a][b].is_up = sim->ends[b][a].is_up = true;
-            sim->ends[a][b].is_refused = sim->ends[b][a].is_refused = false;
-            tell(sim, a, b, LINK_UP);
-            tell(sim, b, a, LINK_UP);
-        }
-        return;
-    }
-    is_silent = fall_silent(sim, a, b);
-    if (fall_silent(sim, b, a) || is_silent) {
-        look_later(sim, a, b, sim->net.dead_us);
-        return;
-    }
-    take_down(sim, a, b, LINK_DOWN);
-    take_down(sim, b, a, LINK_DOWN);
-}
-
-static void
-look_later(struct sim *sim, qr_node_id a, qr_node_id b, uint64_t delay_us)
-{
-    struct event *e;
-
-    if (a > b) {
-        qr_node_id t = a;
-
-        a = b;
-        b = t;
-    }
-    e = event_new(sim, sim->now_us + delay_us, run_check);
-    e->a = a;
-    e->b = b;
-    e->epoch = ++sim->checks[a][b];
-}
-
-/* B has died; A hears of it: first that the link is lost, then that nobody
- * answers. */
-static void
-run_refused(struct sim *sim, struct event *e)
-{
-    struct end *end = &sim->ends[e->a][e->b];
-
-    if (sim->nodes[e->b].life != e->epoch || sim->ways[e->a][e->b].is_cut ||
-        sim->ways[e->b][e->a].is_cut || end->is_refused) {
-        return;
-    }
-    take_down(sim, e->a, e->b, LINK_DOWN);
-    end->is_refused = true;
-    tell(sim, e->a, e->b, LINK_REFUSED);
-}
-
-void
-sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut)
-{
-    OBJ_CHECK(sim, SIM_MAGIC);
-    ASSERT(a >= 1 && a <= SIM_NODES_MAX);
-    ASSERT(b >= 1 && b <= SIM_NODES_MAX);
-    if (a == b || sim->ways[a][b].is_cut == is_cut) {
-        return;
-    }
-    sim->ways[a][b].is_cut = is_cut;
-    look_later(sim, a, b, is_cut ? sim->net.silent_us : sim->net.connect_us);
-}
-
-void
-sim_heal(struct sim *sim)
-{
-    for (qr_node_id a = 1; a <= SIM_NODES_MAX; a++) {
-        for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
-            sim_cut(sim, a, b, false);
-        }
-    }
-}
-
 /* ---- nodes ---- */
 
 static void
@@ -546,12 +335,12 @@ sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
     rng_init(&node->rng, rng_u64(&sim->rng));
     for (uint16_t i = 0; i < shards; i++) {
         node->shards[i] = shard_new(sim, node, i, shards, log);
-        schedule_turn(node->shards[i], sim->now_us + 1);
+        sim_schedule_turn(node->shards[i], sim->now_us + 1);
     }
     node->shards_count = shards;
     for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
         if (b != id && sim->nodes[b].is_up) {
-            look_later(sim, id, b, sim->net.connect_us);
+            sim_look_later(sim, id, b, sim->net.connect_us);
         }
     }
 }
@@ -565,20 +354,7 @@ sim_stop(struct sim *sim, qr_node_id id)
     ASSERT(node->is_up);
     node->is_up = false;
     node->life++;
-    for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
-        struct event *e;
-
-        sim->ends[id][b].is_up = false;
-        sim->epochs[id][b]++;
-        if (b == id || !sim->nodes[b].is_up) {
-            continue;
-        }
-        look_later(sim, id, b, sim->net.silent_us);
-        e = event_new(sim, sim->now_us + sim->net.detect_us, run_refused);
-        e->a = b;
-        e->b = id;
-        e->epoch = node->life;
-    }
+    sim_links_died(sim, id);
 }
 
 bool
@@ -602,7 +378,7 @@ run_call(struct sim *sim, struct event *e)
 {
     e->cb(e->arg);
     if (e->shard != NULL && sim->nodes[e->on].life == e->life) {
-        schedule_turn(e->shard, sim->now_us);
+        sim_schedule_turn(e->shard, sim->now_us);
     }
 }
 
@@ -613,7 +389,7 @@ sim_call(struct sim *sim, struct env *env, uint64_t delay_us,
     struct event *e;
 
     OBJ_CHECK(sim, SIM_MAGIC);
-    e = event_new(sim, sim->now_us + delay_us, run_call);
+    e = sim_event_new(sim, sim->now_us + delay_us, run_call);
     if (env != NULL) {
         event_bind(e, shard_of(env));
     }
@@ -772,4 +548,28 @@ sim_stats(const struct sim *sim, struct sim_stats *out)
 {
     OBJ_CHECK(sim, SIM_MAGIC);
     *out = sim->stats;
+}
+
+void
+sim_set_trace(struct sim *sim, sim_trace_cb sink, void *arg)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    sim->trace = sink;
+    sim->trace_arg = arg;
+}
+
+void
+sim_trace(struct sim *sim, qr_node_id node, const char *fmt, ...)
+{
+    char text[SIM_TRACE_LINE_SIZE];
+    va_list ap;
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    if (sim->trace == NULL) {
+        return;
+    }
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    sim->trace(sim->trace_arg, sim->now_us, node, text);
 }

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/check.h"
 #include "base/rng.h"
 #include "shard/env.h"
 
@@ -24,8 +25,14 @@ struct sim;
 
 enum {
     SIM_NODES_MAX = 16,
-    SIM_SHARDS_MAX = 4
+    SIM_SHARDS_MAX = 4,
+    SIM_TRACE_LINE_SIZE = 512 /* a longer line is cut */
 };
+
+/* Gets one line of the readable trace, without its end: what happened at
+ * NOW_US on NODE (0: in the world). */
+typedef void (*sim_trace_cb)(void *arg, uint64_t now_us, qr_node_id node,
+                             const char *text);
 
 /* How the network behaves. Times in microseconds. */
 struct sim_net {
@@ -56,6 +63,12 @@ void sim_set_net(struct sim *sim, const struct sim_net *net);
 struct rng *sim_rng(struct sim *sim);
 uint64_t sim_now_us(const struct sim *sim);
 void sim_stats(const struct sim *sim, struct sim_stats *out);
+
+/* Whoever does something worth reading about says so with sim_trace(); SINK
+ * NULL, as at first: nobody reads it, and nothing is formatted. */
+void sim_set_trace(struct sim *sim, sim_trace_cb sink, void *arg);
+void sim_trace(struct sim *sim, qr_node_id node, const char *fmt, ...)
+    PRINTF(3, 4);
 
 /* Start node ID (1 to SIM_NODES_MAX) with SHARDS shards: new envs, one boot
  * more. Its links come up a little later, so its handlers can be registered

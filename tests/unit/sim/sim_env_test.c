@@ -1,5 +1,8 @@
 /* The simulated world: order, loss, links, turns, and that one seed is one
  * run. */
+#include <stdio.h>
+#include <string.h>
+
 #include "base/timer.h"
 #include "lib/harness.h"
 #include "peer/frame.h"
@@ -358,4 +361,43 @@ Test(sim_env, the_same_seed_is_the_same_run)
 {
     cr_assert_eq(trace_of(11), trace_of(11));
     cr_assert_neq(trace_of(11), trace_of(12));
+}
+
+struct lines {
+    unsigned count;
+    qr_node_id node;
+    uint64_t now_us;
+    char text[SIM_TRACE_LINE_SIZE];
+};
+
+static void
+on_line(void *arg, uint64_t now_us, qr_node_id node, const char *text)
+{
+    struct lines *l = arg;
+
+    l->count++;
+    l->node = node;
+    l->now_us = now_us;
+    (void)snprintf(l->text, sizeof(l->text), "%s", text);
+}
+
+Test(sim_env, what_happens_can_be_read)
+{
+    struct sim *sim = sim_new(12);
+    struct lines lines = {0};
+    char longer[2 * SIM_TRACE_LINE_SIZE];
+
+    memset(longer, 'x', sizeof(longer));
+    longer[sizeof(longer) - 1] = '\0';
+    sim_trace(sim, 1, "nobody reads this");
+    sim_set_trace(sim, on_line, &lines);
+    sim_run(sim, 1000);
+    sim_trace(sim, 3, "it %s", "rains");
+    cr_assert_eq(lines.count, 1);
+    cr_assert_eq(lines.node, 3);
+    cr_assert_eq(lines.now_us, 1000);
+    cr_assert_str_eq(lines.text, "it rains");
+    sim_trace(sim, 0, "%s", longer);
+    cr_assert_eq(strlen(lines.text), SIM_TRACE_LINE_SIZE - 1);
+    sim_free(&sim);
 }

@@ -1,0 +1,87 @@
+/* Shared between sim_env.c and sim_link.c: events, nodes and the links between
+ * them. */
+#ifndef SIM_SIM_ENV_PRIV_H
+#define SIM_SIM_ENV_PRIV_H
+
+#include "base/heap.h"
+#include "sim/sim_env.h"
+
+enum {
+    SIM_MAGIC = 0x53494d21
+};
+
+struct shard {
+    struct env env;
+    struct sim *sim;
+    struct sim_node *node;
+    uint64_t turn_at_us; /* UINT64_MAX: none is due */
+};
+
+struct sim_node {
+    qr_node_id id;
+    bool is_up;
+    uint32_t boot;
+    uint64_t life; /* changes with every start and stop */
+    uint16_t shards_count;
+    struct shard *shards[SIM_SHARDS_MAX];
+    uint64_t paused_us; /* nothing happens there before */
+    struct rng rng;
+};
+
+/* One direction of a pair. */
+struct way {
+    bool is_cut;
+    uint64_t last_us[FRAME_CLASS_COUNT];
+    uint64_t in_flight[FRAME_CLASS_COUNT];
+};
+
+/* What one end knows of its link. */
+struct end {
+    bool is_up;
+    bool is_silent;  /* said so already */
+    bool is_refused; /* the same */
+};
+
+struct sim {
+    unsigned magic;
+    struct heap events;
+    uint64_t now_us;
+    struct rng rng;
+    struct sim_net net;
+    struct sim_node nodes[SIM_NODES_MAX + 1];
+    struct way ways[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    struct end ends[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    uint64_t epochs[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    uint64_t checks[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    struct sim_stats stats;
+    sim_trace_cb trace;
+    void *trace_arg;
+};
+
+struct event {
+    struct heap_node node;
+    void (*run)(struct sim *sim, struct event *e);
+    qr_node_id on; /* the node whose life it belongs to; 0: the world */
+    uint64_t life;
+    struct shard *shard;
+    qr_node_id a;
+    qr_node_id b;
+    uint64_t epoch;
+    struct frame *frame;
+    size_t size;
+    void (*cb)(void *arg);
+    void *arg;
+};
+
+/* A new event at AT_US, in the world's own life. */
+struct event *sim_event_new(struct sim *sim, uint64_t at_us,
+                            void (*run)(struct sim *sim, struct event *e));
+/* A turn of SHARD at AT_US or before. */
+void sim_schedule_turn(struct shard *shard, uint64_t at_us);
+/* After DELAY_US see what the link between A and B should be. */
+void sim_look_later(struct sim *sim, qr_node_id a, qr_node_id b,
+                    uint64_t delay_us);
+/* The other nodes hear that node ID, which has stopped, is dead. */
+void sim_links_died(struct sim *sim, qr_node_id id);
+
+#endif
