@@ -12,9 +12,10 @@ logs=$top/build/logs
 jobs=${JOBS:-$(nproc)}
 sim_seeds=200
 sim_seeds_sanitized=20
+fuzz_seconds=5
 
 # In the order in which they run.
-all_stages=(unit clang tidy sim asan tsan integration)
+all_stages=(unit clang tidy sim asan tsan fuzz integration)
 # The tidy rules that take no time.
 quick_rules=(
     assertions banned codespell columns cycles documented file-size format
@@ -36,6 +37,7 @@ Builds in build/ and tests. Without arguments: all stages, as CI runs them.
   asan         AddressSanitizer and UBSan: unit and fuzz tests,
                $sim_seeds_sanitized seeds of the simulator
   tsan         ThreadSanitizer: unit tests of the rooms with threads
+  fuzz         libFuzzer, $fuzz_seconds s for each decoder (clang)
   integration  real clients against real nodes (tests/integration)
   quick        unit, the quick tidy rules, a few seeds
 
@@ -137,6 +139,10 @@ stage_tsan() {
         --suite threads --timeout-multiplier 3
 }
 
+stage_fuzz() {
+    tests/fuzz/soak.sh --each "$fuzz_seconds"
+}
+
 stage_integration() {
     if [ ! -x tests/integration/run.sh ]; then
         echo "tests/integration has no run.sh yet"
@@ -189,7 +195,7 @@ for argument in "${@:-all}"; do
         stages+=(unit quick-tidy sim)
         SIM_SEEDS=${SIM_SEEDS:-10}
         ;;
-    unit | clang | tidy | sim | asan | tsan | integration)
+    unit | clang | tidy | sim | asan | tsan | fuzz | integration)
         stages+=("$argument")
         ;;
     *)

@@ -1,9 +1,10 @@
 /* Runs a fuzz target as an ordinary, bounded test where libFuzzer is not.
  *
  * First every file of the corpus folder that the first argument names: inputs
- * that once failed. Then mutations of valid inputs, the same on every run. A
- * failure is a crash, and the number of the input that caused it is printed
- * by rerunning with FUZZ_VERBOSE=1. */
+ * that reach far, or that once failed. Then mutations of valid inputs, as many
+ * as the second argument says, the same on every run. A failure is a crash,
+ * and the number of the input that caused it is printed by rerunning with
+ * FUZZ_VERBOSE=1. */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,11 +12,12 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/text.h"
 #include "fuzz/fuzz.h"
 
 enum {
     INPUT_SIZE_MAX = 64 << 10,
-    INPUTS = 20000,
+    INPUTS_MAX = 1000000,
     MUTATIONS_MAX = 6
 };
 
@@ -94,16 +96,22 @@ main(int argc, char **argv)
 {
     static uint8_t data[INPUT_SIZE_MAX];
     bool verbose = getenv("FUZZ_VERBOSE") != NULL;
+    uint64_t inputs = 0;
 
-    if (argc > 1 && !run_corpus(argv[1])) {
+    if (argc != 3 ||
+        parse_u64(argv[2], strlen(argv[2]), 1, INPUTS_MAX, &inputs) != 0) {
+        fprintf(stderr, "usage: %s CORPUS-FOLDER INPUTS\n", argv[0]);
+        return 2;
+    }
+    if (!run_corpus(argv[1])) {
         return 1;
     }
-    for (unsigned i = 0; i < INPUTS; i++) {
+    for (uint64_t i = 0; i < inputs; i++) {
         struct rng r;
         size_t size = 0;
 
         if (verbose) {
-            printf("input %u\n", i);
+            printf("input %llu\n", (unsigned long long)i);
             fflush(stdout);
         }
         rng_init(&r, i);
