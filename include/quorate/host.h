@@ -26,8 +26,10 @@ enum {
     QR_PROPOSAL_SIZE_MAX = 20 << 20, /* bytes in one qr_group_propose() */
     QR_ENTRY_SIZE_SOFT = 1 << 20,    /* a turn's proposals beyond this are
                                         split into several entries */
-    QR_PENDING_SIZE_MAX = 64 << 20   /* proposed and not yet applied, a group;
+    QR_PENDING_SIZE_MAX = 64 << 20,  /* proposed and not yet applied, a group;
                                         beyond it -QR_EBUSY */
+    QR_LOST_MS = 1000,       /* a replica without its memory says so each */
+    QR_REPAIR_WAIT_MS = 3000 /* a reader waits for a damaged entry */
 };
 
 enum qr_role {
@@ -44,10 +46,14 @@ struct qr_member {
 /* How to start a replica. */
 struct qr_group_config {
     qr_group_id id;
+    /* Of one node, a later incarnation replaces an earlier one: what the store
+     * has of the earlier is dropped when the later is opened. */
     qr_replica_id self;
     /* The first members, all voters, equal on every node, for a group that is
      * new; ignored when the store knows the group. A replica that joins an
-     * existing group passes members_count 0: it waits to be added. */
+     * existing group passes members_count 0: it waits to be added. So does one
+     * that the store does not know and whose group has had a change of members:
+     * only the first configuration may be made up, and it is no more. */
     const struct qr_member *members;
     size_t members_count;
     /* Stand for election at once, without waiting for a time-out. */
@@ -74,13 +80,27 @@ struct qr_host_config {
     enum qr_unknown (*unknown)(void *arg, qr_group_id group, qr_node_id from);
     /* A peer says that GROUP was deleted: the replica here is a leftover. */
     void (*deleted)(void *arg, qr_group_id group);
+    /* Replica REPLICA, a member of GROUP, has lost its memory: it neither votes
+     * nor acknowledges, now or ever. Told to the host that leads and serves
+     * GROUP, about each QR_LOST_MS, until REPLICA is no member: remove it, then
+     * add its node's next incarnation. May be NULL. Called while a frame is
+     * being handled: qr_group_remove() and the like may be called within. */
+    void (*lost)(void *arg, qr_group_id group, qr_replica_id replica);
+    /* The commands of entry INDEX of GROUP are damaged here, and each other
+     * member has said that it has them no more: they are lost. Called once for
+     * each entry and start of the replica, on any member. May be NULL. */
+    void (*missing)(void *arg, qr_group_id group, qr_index index);
     void *arg;
 };
 
-/* Where a member stands, as the leader sees it (match, 0 elsewhere). */
+/* Where a member stands. */
 struct qr_member_status {
     struct qr_member member;
     bool is_linked;
+    bool is_lost;      /* it said so within the last 2 QR_LOST_MS */
+    bool is_caught_up; /* a learner: qr_group_promote() would be accepted. The
+                          next three as the leader sees it, else false or 0 */
+    bool is_full;      /* it takes no more entries: its disk is full */
     qr_index match;
 };
 
@@ -90,14 +110,23 @@ struct qr_group_status {
     qr_replica_id self;
     qr_node_id leader; /* 0 = unknown */
     bool is_leader;
-    const char *state; /* "leader", "follower", "candidate", "learner",
-                          "installing" */
+    bool is_changing;  /* a change of members is not yet committed: another
+                          would be refused with -QR_EBUSY */
+    const char *state; /* "leader", "follower", "candidate", "learner";
+                          "joining": waits to be added; "installing": waits
+                          for a snapshot; "lost": its memory is gone, it waits
+                          to be replaced; "failed": see the log */
     qr_term term;
     qr_index last;
     qr_index stored;
     qr_index committed;
     qr_index applied;
     qr_index snapshot;
+    uint64_t damaged; /* entries whose commands are damaged here; asked of the
+                         others */
+    uint64_t missing; /* of those, what no member has any more */
+    qr_index missing_first; /* the first of these; 0: none. Others:
+                               qr_group_missing_next() */
     size_t members_count;
     struct qr_member_status members[QR_MEMBERS_MAX];
 };
@@ -124,8 +153,14 @@ void qr_host_forget(struct qr_host *host, qr_group_id id);
 
 /* Start a replica: new, or recovered when the store knows it (then the machine
  * is restored and the committed part of the log is replayed as commits become
- * known). -QR_EEXIST: already open. -QR_EFORMAT: the machine refused its
- * snapshot. */
+ * known). One whose memory is gone (the store says so, or the machine answers
+ * its snapshot with -QR_EFORMAT) opens as "lost": it takes no part, and says so
+ * to the leader until it is removed or a later incarnation is opened.
+ *
+ * -QR_EEXIST: open already; but one that is lost, failed or being deleted gives
+ * way to a later incarnation at once (its machine hears `gone` within the
+ * call). -QR_EVERSION: the machine does not know its snapshot's version.
+ * -QR_ESTALE: the log here is of another replica that does not give way. */
 int qr_group_open(struct qr_host *host, const struct qr_group_config *config,
                   struct qr_group **out, struct error *err);
 /* The open group ID, or NULL. */
@@ -144,21 +179,39 @@ int qr_group_propose(struct qr_group *group, const struct slice *pieces,
  * -QR_ENOENT: not a voter; -QR_EBUSY: another transfer or change runs. */
 int qr_group_transfer(struct qr_group *group, qr_node_id node);
 /* Membership, one at a time (thesis 4.1): add a learner, make it a voter
- * (refused with -QR_EBUSY until it has caught up), remove a member (not the
- * leader itself). 0: submitted; -QR_ENOTLEADER; -QR_EBUSY: another change is
- * not yet committed; -QR_ENOENT, -QR_EEXIST, -QR_EINVAL. */
+ * (refused with -QR_EBUSY until it has caught up; asking starts the counting),
+ * remove a member (not the leader itself: transfer first). A member may be dead
+ * or lost: while a majority of what remains is there, the change commits.
+ * 0: submitted, and it may still be lost with the leadership; -QR_ENOTLEADER;
+ * -QR_EBUSY: another change is not yet committed; -QR_ENOENT; -QR_EEXIST;
+ * -QR_EINVAL: the leader itself, QR_MEMBERS_MAX, or an id without a node. */
 int qr_group_add(struct qr_group *group, qr_replica_id replica);
 int qr_group_promote(struct qr_group *group, qr_replica_id replica);
 int qr_group_remove(struct qr_group *group, qr_replica_id replica);
 
+/* Whether this replica leads and serves; O(1), for loops over all groups. */
+bool qr_group_is_leader(const struct qr_group *group);
+/* Whether there is nothing to do so that the members of GROUP become the COUNT
+ * of WANTED, in any order: they are, and that is committed; or this replica
+ * does not lead, so that it is another's to do. O(members^2), touches no other
+ * memory: 10,000 groups can be asked each second. */
+bool qr_group_agrees(const struct qr_group *group,
+                     const struct qr_member *wanted, size_t count);
 /* What this replica knows of itself and of its group; O(members). */
 void qr_group_status(const struct qr_group *group, struct qr_group_status *out);
+/* The first entry at INDEX or after whose commands no member has any more; 0:
+ * there is none. */
+qr_index qr_group_missing_next(const struct qr_group *group, qr_index index);
+/* Whether commands that bring new content (messages) may be proposed. False
+ * while the disk of this node has no room but the reserve for settling; those
+ * that settle are taken all the same. Ask before qr_group_propose(). */
+bool qr_group_has_room(const struct qr_group *group);
 /* Snapshot soon, whatever the thresholds say. */
 void qr_group_snapshot(struct qr_group *group);
 
 /* The commands of applied or live entry INDEX (as qr_entry.body), new
  * reference; may block on a read: use qr_group_is_cached() first.
- * -QR_ENOENT, -QR_ECORRUPT. */
+ * -QR_ENOENT, -QR_ECORRUPT (then qr_group_fetch() asks the others). */
 int qr_group_read(struct qr_group *group, qr_index index, struct slice *out);
 bool qr_group_is_cached(const struct qr_group *group, qr_index index);
 /* The same through the read pool: embedded in its owner, pinned until done;
@@ -173,7 +226,10 @@ struct qr_fetch {
 };
 
 /* Start FETCH of entry `index`; its `done` runs later, exactly once, with
- * `result` 0, -QR_ENOENT or -QR_ECORRUPT. */
+ * `result` 0, -QR_ENOENT or -QR_ECORRUPT. Commands that are damaged here are
+ * asked of the other members first: -QR_ECORRUPT says that nobody has them, or
+ * that nobody answered within QR_REPAIR_WAIT_MS (qr_group_missing_next() tells
+ * which). */
 void qr_group_fetch(struct qr_group *group, struct qr_fetch *fetch);
 
 /* Counters for operators and benchmarks. */
@@ -187,6 +243,10 @@ struct qr_host_stats {
     uint64_t elections_won;
     uint64_t snapshots_taken;
     uint64_t snapshots_installed;
+    uint64_t groups_lost;      /* replicas without their memory, here */
+    uint64_t entries_damaged;  /* found so since the start */
+    uint64_t entries_repaired; /* of those, brought by another member */
+    uint64_t entries_missing;  /* of those, what no member had */
 };
 
 /* The counters of HOST now. */

@@ -2,7 +2,7 @@
  *
  * The store keeps a header for each group that says which replica this is:
  *
- *    0 u8 version (1)   1 u8 flags (1: volatile)   2 u64 replica id
+ *    0 u8 version (1)   1 u8 flags (1: volatile, 2: lost)   2 u64 replica id
  *
  * A log entry of a command is the leader's wall clock (u64 milliseconds) and
  * then all that was proposed in its turn. */
@@ -11,24 +11,27 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "consensus/internal.h"
 
 enum {
     HEADER_VERSION = 1,
     HEADER_SIZE = 10,
-    HEADER_VOLATILE = 1
+    HEADER_VOLATILE = 1,
+    HEADER_LOST = 2 /* it has lost its memory: it never starts again */
 };
 
 /* ---- opening ---- */
 
 static struct slice
-header_make(const struct qr_group_config *config)
+header_make(const struct qr_group_config *config, bool is_lost)
 {
     uint8_t h[HEADER_SIZE];
 
     h[0] = HEADER_VERSION;
-    h[1] = config->is_volatile ? HEADER_VOLATILE : 0;
+    h[1] = (uint8_t)((config->is_volatile ? HEADER_VOLATILE : 0) |
+                     (is_lost ? HEADER_LOST : 0));
     put_u64le(h + 2, config->self);
     return slice_copy(h, sizeof h);
 }
@@ -41,6 +44,13 @@ header_self(const struct slice *header)
         return 0;
     }
     return get_u64le(header->data + 2);
+}
+
+static bool
+header_is_lost(const struct slice *header)
+{
+    ASSERT(header->size == HEADER_SIZE);
+    return (header->data[1] & HEADER_LOST) != 0;
 }
 
 static struct qr_group *
@@ -61,6 +71,7 @@ group_new(struct qr_host *host, const struct qr_group_config *config)
     g->taking_configuration = slice_empty();
     list_init(&g->attention);
     list_init(&g->waiting);
+    list_init(&g->lost);
     list_init(&g->streams);
     replica_init(g);
     return g;
@@ -99,7 +110,7 @@ static void
 create(struct qr_group *g, const struct qr_group_config *config)
 {
     struct store *store = g->host->store;
-    struct slice header = header_make(config);
+    struct slice header = header_make(config, false);
     struct store_entry first = {.term = 1, .type = RAFT_CHANGE};
     uint64_t batch =
         store_group_create(store, g->id, &header, config->is_volatile);
@@ -114,6 +125,21 @@ create(struct qr_group *g, const struct qr_group_config *config)
     }
     g->hard_batch = batch;
     replica_note_batch(g, batch);
+}
+
+/* Keep nothing of GROUP but that its replica is lost. What its log still had
+ * is of no use: a learner gets all of it from the leader. */
+static void
+make_lost(struct qr_group *g, const struct qr_group_config *config)
+{
+    struct store *store = g->host->store;
+    struct slice header = header_make(config, true);
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    (void)store_group_delete(store, g->id);
+    (void)store_group_create(store, g->id, &header, false);
+    slice_unref(&header);
+    lost_begin(g);
 }
 
 /* Put the machine where the stored snapshot says. */
@@ -135,13 +161,39 @@ restore_machine(struct qr_group *g, const struct store_group_info *info,
                              s->manifest.size - offset);
     }
     if (rv != 0) {
-        return error_set(
-            err, QR_EFORMAT, "group %llu: its snapshot at %llu cannot be read",
-            (unsigned long long)g->id, (unsigned long long)s->index);
+        return error_set(err, rv == -QR_EVERSION ? QR_EVERSION : QR_EFORMAT,
+                         "group %llu: its snapshot at %llu cannot be read: %s",
+                         (unsigned long long)g->id,
+                         (unsigned long long)s->index, qr_error_text(rv));
     }
     g->applied = s->index;
     g->commit = s->index;
     replica_configure(g, &s->configuration, s->configuration_index);
+    return 0;
+}
+
+/* The store has a log of GROUP, but of another replica: an earlier incarnation
+ * of ours gives way. That there was one means that the members have changed
+ * since the group was made. */
+static int
+supersede(struct qr_group *g, const struct qr_group_config *config,
+          qr_replica_id stored, struct error *err)
+{
+    struct qr_group_config joining = *config;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(stored != config->self);
+    if (stored > config->self ||
+        qr_replica_node(stored) != qr_replica_node(config->self)) {
+        return error_set(err, QR_ESTALE,
+                         "group %llu: the log here is of replica %llx, not "
+                         "%llx: delete it first",
+                         (unsigned long long)g->id, (unsigned long long)stored,
+                         (unsigned long long)config->self);
+    }
+    (void)store_group_delete(g->host->store, g->id);
+    joining.members_count = 0;
+    create(g, &joining);
     return 0;
 }
 
@@ -151,6 +203,7 @@ recover(struct qr_group *g, const struct qr_group_config *config,
         struct error *err)
 {
     struct store_group_info info;
+    int rv = 0;
 
     OBJ_CHECK(g, GROUP_MAGIC);
     if (store_group_info(g->host->store, g->id, &info) != 0) {
@@ -159,36 +212,61 @@ recover(struct qr_group *g, const struct qr_group_config *config,
         return 0;
     }
     if (header_self(&info.header) != config->self) {
-        return error_set(err, QR_ESTALE,
-                         "group %llu: the log here is of replica %llx, not "
-                         "%llx: delete it first",
-                         (unsigned long long)g->id,
-                         (unsigned long long)header_self(&info.header),
-                         (unsigned long long)config->self);
+        return supersede(g, config, header_self(&info.header), err);
     }
     g->is_volatile = info.is_volatile;
     g->is_recovered = true;
-    return info.has_snapshot ? restore_machine(g, &info, err) : 0;
+    if (header_is_lost(&info.header)) {
+        lost_begin(g);
+    } else if (info.has_snapshot) {
+        rv = restore_machine(g, &info, err);
+    }
+    if (rv == -QR_EFORMAT) {
+        log_error(g->host->env->log, "raft",
+                  "group %llu: its snapshot at %llu cannot be read",
+                  (unsigned long long)g->id,
+                  (unsigned long long)info.snapshot.index);
+        make_lost(g, config);
+        rv = 0;
+    }
+    return rv;
+}
+
+/* Whether open replica G is at its end, and CONFIG is of a later incarnation
+ * that may take its place. */
+static bool
+gives_way(const struct qr_group *g, const struct qr_group_config *config)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    return (g->is_lost || g->is_failed || g->is_leaving) && !g->is_settling &&
+           g->self < config->self &&
+           qr_replica_node(g->self) == qr_replica_node(config->self);
 }
 
 int
 qr_group_open(struct qr_host *host, const struct qr_group_config *config,
               struct qr_group **out, struct error *err)
 {
-    struct qr_group *g;
+    struct qr_group_config c = *config;
+    struct qr_group *g = map_get(&host->groups, c.id);
     int rv;
 
     OBJ_CHECK(host, HOST_MAGIC);
-    ASSERT(config->id != 0);
-    ASSERT(config->self != 0);
-    ASSERT(config->members_count <= QR_MEMBERS_MAX);
-    if (map_get(&host->groups, config->id) != NULL) {
+    ASSERT(c.id != 0);
+    ASSERT(c.self != 0);
+    ASSERT(c.members_count <= QR_MEMBERS_MAX);
+    if (g != NULL && !gives_way(g, config)) {
         return error_set(err, QR_EEXIST, "group %llu is open",
-                         (unsigned long long)config->id);
+                         (unsigned long long)c.id);
     }
-    g = group_new(host, config);
-    rv = recover(g, config, err);
-    if (rv == 0) {
+    if (g != NULL) {
+        g->is_leaving = true;
+        host_group_destroy(g);
+        c.members_count = 0;
+    }
+    g = group_new(host, &c);
+    rv = recover(g, &c, err);
+    if (rv == 0 && !g->is_lost) {
         rv = replica_start(g, err);
     }
     if (rv != 0) {
@@ -235,6 +313,7 @@ host_group_free(struct qr_group *g)
     replica_stop(g);
     install_free(g);
     stream_free_all(g);
+    lost_end(g);
     list_remove(&g->attention);
     list_remove(&g->waiting);
     timers_stop(&g->host->env->timers, &g->timer);
@@ -354,79 +433,6 @@ qr_group_propose(struct qr_group *g, const struct slice *pieces, size_t count)
     g->pending_size += size;
     host_attend(g);
     return 0;
-}
-
-/* ---- asking ---- */
-
-static const char *
-state_name(const struct qr_group *g)
-{
-    OBJ_CHECK(g, GROUP_MAGIC);
-    if (!g->is_running) {
-        return "installing";
-    }
-    if (g->is_installing) {
-        return "installing";
-    }
-    if (g->raft.state == RAFT_LEADER) {
-        return "leader";
-    }
-    if (g->raft.state == RAFT_CANDIDATE) {
-        return "candidate";
-    }
-    for (unsigned i = 0; i < g->raft.configuration.n; i++) {
-        const struct raft_server *s = &g->raft.configuration.servers[i];
-
-        if (s->id == g->self && s->role == RAFT_VOTER) {
-            return "follower";
-        }
-    }
-    return "learner";
-}
-
-static void
-status_members(const struct qr_group *g, struct qr_group_status *out)
-{
-    const struct raft_configuration *c = &g->raft.configuration;
-    struct env *env = g->host->env;
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    out->members_count = MIN((size_t)c->n, (size_t)QR_MEMBERS_MAX);
-    for (size_t i = 0; i < out->members_count; i++) {
-        struct qr_member_status *m = &out->members[i];
-        raft_index match = 0;
-
-        m->member.id = c->servers[i].id;
-        m->member.role =
-            c->servers[i].role == RAFT_VOTER ? QR_ROLE_VOTER : QR_ROLE_LEARNER;
-        m->is_linked = m->member.id == g->self ||
-                       env->ops->is_linked(env, qr_replica_node(m->member.id));
-        if (raft_match_index(&g->raft, m->member.id, &match) == 0) {
-            m->match = match;
-        }
-    }
-}
-
-void
-qr_group_status(const struct qr_group *g, struct qr_group_status *out)
-{
-    OBJ_CHECK(g, GROUP_MAGIC);
-    memset(out, 0, sizeof *out);
-    out->id = g->id;
-    out->self = g->self;
-    out->state = state_name(g);
-    out->applied = g->applied;
-    out->committed = g->commit;
-    out->snapshot = g->snapshot_index;
-    out->is_leader = g->is_serving;
-    if (!g->is_running) {
-        return;
-    }
-    out->leader = qr_replica_node(replica_leader(g));
-    out->term = raft_current_term(&g->raft);
-    out->last = g->last;
-    out->stored = g->raft.last_stored;
-    status_members(g, out);
 }
 
 /* ---- reading ---- */

@@ -130,22 +130,22 @@ keep_early(struct qr_host *host, const Raft__Message *pb, qr_node_id from)
     wire_get(pb, &e->message);
 }
 
-static void
-unknown_group(struct qr_host *host, const Raft__Message *pb, qr_node_id from)
+bool
+host_is_awaited(struct qr_host *host, qr_node_id node, qr_group_id group,
+                qr_replica_id replica)
 {
     enum qr_unknown what = QR_UNKNOWN_WAIT;
 
     OBJ_CHECK(host, HOST_MAGIC);
     if (host->config.unknown != NULL) {
-        what = host->config.unknown(host->config.arg, pb->group, from);
+        what = host->config.unknown(host->config.arg, group, node);
     }
     switch (what) {
     case QR_UNKNOWN_WAIT:
-        keep_early(host, pb, from);
-        break;
+        return true;
     case QR_UNKNOWN_DELETED:
-        answer_deleted(host, from, pb->group, pb->from);
-        break;
+        answer_deleted(host, node, group, replica);
+        return false;
     default:
         UNREACHABLE("unknown() answers with an enum qr_unknown");
     }
@@ -219,14 +219,16 @@ addressee(struct qr_host *host, const Raft__Message *pb, qr_node_id from)
     }
     g = map_get(&host->groups, pb->group);
     if (g == NULL) {
-        unknown_group(host, pb, from);
+        if (host_is_awaited(host, from, pb->group, pb->from)) {
+            keep_early(host, pb, from);
+        }
         return NULL;
     }
     if (g->self != pb->to) {
         answer_stale(host, pb, from);
         return NULL;
     }
-    if (g->is_failed || g->is_leaving) {
+    if (g->is_failed || g->is_lost || g->is_leaving) {
         return NULL;
     }
     membership_disown(g, pb->from);
@@ -383,13 +385,14 @@ on_chunk(struct qr_host *host, const struct frame *f, qr_node_id from)
 }
 
 /* The leader of TERM says that we are no member. It knows when its term is not
- * below ours: no later leader can have added us. */
+ * below ours: no later leader can have added us. Without our memory we are no
+ * member whatever else is: nobody adds a replica that has said so. */
 static void
 on_removed(struct qr_group *g, const Raft__Notice *n)
 {
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (n->replica == g->self && g->is_running &&
-        n->term >= raft_current_term(&g->raft)) {
+    if (g->is_lost ||
+        (g->is_running && n->term >= raft_current_term(&g->raft))) {
         log_info(g->host->env->log, "raft",
                  "group %llu: this replica was removed",
                  (unsigned long long)g->id);
@@ -443,6 +446,20 @@ on_notice(struct qr_host *host, const struct frame *f, qr_node_id from)
 }
 
 static void
+on_lost(struct qr_host *host, const struct frame *f, qr_node_id from)
+{
+    Raft__Lost *pb =
+        raft__lost__unpack(wire_arena_reset(&host->arena, f->head.size),
+                           f->head.size, f->head.data);
+
+    OBJ_CHECK(host, HOST_MAGIC);
+    if (pb != NULL && pb->n_groups == pb->n_replicas &&
+        pb->n_groups <= WIRE_LOST_MAX) {
+        lost_receive(host, pb, from);
+    }
+}
+
+static void
 on_frame(void *arg, struct address from, struct frame **frame)
 {
     struct qr_host *host = arg;
@@ -472,6 +489,9 @@ on_frame(void *arg, struct address from, struct frame **frame)
     case WIRE_NOTICE:
         on_notice(host, f, from.node);
         break;
+    case WIRE_LOST:
+        on_lost(host, f, from.node);
+        break;
     default:
         break; /* of a later version */
     }
@@ -489,7 +509,8 @@ attend(struct qr_group *g)
         host_group_destroy(g);
         return;
     }
-    if (g->is_failed) {
+    if (g->is_failed || g->is_lost) {
+        apply_standing(g);
         return;
     }
     was_new = g->is_new && g->is_recovered;
@@ -604,6 +625,7 @@ qr_host_new(const struct qr_host_config *config)
     list_init(&host->parcels_free);
     list_init(&host->gathers_free);
     ring_init(&host->early, sizeof(struct early));
+    lost_init(host);
     step_messages_init(&host->messages);
     wire_arena_init(&host->arena);
     buf_init(&host->scratch);
@@ -651,6 +673,7 @@ qr_host_free(struct qr_host **hostp)
     OBJ_CHECK(host, HOST_MAGIC);
     *hostp = NULL;
     free_groups(host);
+    lost_deinit(host);
     free_peers(host);
     while ((link = list_pop_front(&host->parcels_free)) != NULL) {
         struct parcel *p = list_entry(link, struct parcel, link);
@@ -691,6 +714,7 @@ qr_host_stats(const struct qr_host *host, struct qr_host_stats *out)
     out->groups = host->groups.count;
     out->groups_leading = 0;
     out->groups_hibernating = 0;
+    out->groups_lost = host->lost_count;
     map_foreach (&host->groups, pos, key, g) {
         out->groups_leading += replica_is_leader(g) ? 1 : 0;
         out->groups_hibernating += g->is_asleep ? 1 : 0;

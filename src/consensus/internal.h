@@ -10,6 +10,8 @@
  *   install.c     receiving a snapshot and its live entries
  *   stream.c      sending them
  *   membership.c  changes of members, leadership transfer
+ *   lost.c        replicas without their memory
+ *   status.c      where a replica stands
  *   failover.c    what links say about leaders
  *   volunteer.c   who stands when nobody is known to lead
  *   hibernate.c   idle groups sleep
@@ -129,6 +131,18 @@ enum intent {
     INTENT_REMOVE
 };
 
+/* A member that said that it has lost its memory, and when. */
+struct lost_member {
+    qr_replica_id id;
+    uint64_t at_ms;
+};
+
+/* Entries whose bodies are damaged here; see repair.c. */
+struct damage {
+    struct ranges damaged; /* to be asked of the others, or missing */
+    struct ranges missing; /* of those, what no member has any more */
+};
+
 struct qr_group {
     unsigned magic;
     struct qr_host *host;
@@ -138,6 +152,7 @@ struct qr_group {
     void *machine;
     struct list attention; /* on host->attention: settle me this turn */
     struct list waiting;   /* on host->waiting: something is not durable */
+    struct list lost;      /* on host->lost while is_lost */
     struct timer timer;
     raft_time timer_at; /* in the library's time */
     struct raft raft;
@@ -153,6 +168,7 @@ struct qr_group {
     bool is_serving;    /* leads, and has applied an entry of its term */
     bool is_leaving;    /* to be destroyed in the turn */
     bool is_failed;     /* cannot go on; ignores the world */
+    bool is_lost;       /* without its memory: waits to be replaced */
     bool is_member;     /* some configuration applied here had us */
     bool is_settling;   /* guards against re-entry */
     bool was_elected;   /* this step made it leader: a barrier is due */
@@ -166,6 +182,9 @@ struct qr_group {
     bool is_recovered; /* the store knew it when it was opened */
     bool is_asleep;    /* hibernates: its time stands still */
     bool is_hushed;    /* the step under way does not wake it */
+
+    struct damage *damage;            /* NULL: none is known */
+    struct lost_member *lost_members; /* QR_MEMBERS_MAX, or NULL: none is */
 
     /* The leader that died, as its link says, and when to follow it. */
     qr_replica_id lost_leader;
@@ -239,6 +258,10 @@ struct qr_host {
     unsigned parcels_free_count;
     unsigned gathers_free_count;
     struct ring early;
+    bool is_full;     /* the disk has room for settling only */
+    struct list lost; /* replicas here without their memory */
+    size_t lost_count;
+    struct timer lost_timer;
     uint64_t durable;
     struct step_messages messages;
     struct wire_arena arena;
@@ -263,6 +286,10 @@ void host_attend(struct qr_group *g);
 void host_await(struct qr_group *g, uint64_t batch);
 /* A replica id as the library's "address". */
 void host_address(qr_replica_id replica, char text[ADDRESS_SIZE]);
+/* Replica REPLICA on NODE speaks of GROUP, which is not here; it is told if
+ * the group was deleted. Whether it was not: it may be on its way. */
+bool host_is_awaited(struct qr_host *host, qr_node_id node, qr_group_id group,
+                     qr_replica_id replica);
 /* Tell NODE something instead of a reply. */
 void host_notice(struct qr_host *host, qr_node_id node,
                  const Raft__Notice *notice);
@@ -385,6 +412,20 @@ void stream_free_all(struct qr_group *g);
 void membership_act(struct qr_group *g);
 /* Tell REPLICA, which is no member, so: we lead and know. */
 void membership_disown(struct qr_group *g, qr_replica_id replica);
+
+/* lost.c */
+
+/* Prepare HOST, and stop what it does for lost replicas. */
+void lost_init(struct qr_host *host);
+void lost_deinit(struct qr_host *host);
+/* GROUP has no memory: it says so until it is replaced. */
+void lost_begin(struct qr_group *g);
+/* GROUP goes away: it says so no more. */
+void lost_end(struct qr_group *g);
+/* Node FROM says which of its replicas are lost. */
+void lost_receive(struct qr_host *host, const Raft__Lost *pb, qr_node_id from);
+/* Whether REPLICA, a member of GROUP, has said so of late. */
+bool lost_is_known(const struct qr_group *g, qr_replica_id replica);
 
 /* failover.c */
 /* What a link says of its peer INFO. */

@@ -697,7 +697,7 @@ replica_durable(struct qr_group *g)
     uint64_t durable = g->host->durable;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (g->is_leaving || g->is_failed) {
+    if (g->is_leaving || g->is_failed || g->is_lost) {
         return;
     }
     if (g->is_taking && g->taking_batch <= durable) {

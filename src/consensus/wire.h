@@ -22,12 +22,14 @@ enum {
     WIRE_PULL,
     WIRE_CHUNK,
     WIRE_NOTICE,
+    WIRE_LOST,
     WIRE_KIND_LIMIT = FRAME_BROKER_FIRST,
 
     /* Entries in one message; a longer AppendEntries travels as several. */
     WIRE_ENTRIES_MAX = FRAME_CONTENT_MAX,
     WIRE_ARENA_SIZE_MAX = 16 << 20, /* memory that one head may unpack to */
     WIRE_RANGES_MAX = 4096,         /* in one Pull */
+    WIRE_LOST_MAX = 4096,           /* replicas in one Lost */
     WIRE_PIN_FACTOR = 4             /* see wire_body() */
 };
 

@@ -107,6 +107,26 @@ on_deleted(void *arg, qr_group_id group)
     }
 }
 
+static void
+on_lost(void *arg, qr_group_id group, qr_replica_id replica)
+{
+    struct node *n = arg;
+
+    (void)group;
+    n->lost++;
+    n->lost_replica = replica;
+}
+
+static void
+on_missing(void *arg, qr_group_id group, qr_index index)
+{
+    struct node *n = arg;
+
+    (void)group;
+    n->missing++;
+    n->missing_index = index;
+}
+
 static void open_group(struct node *n, qr_group_id group,
                        const struct placement *p, bool stand);
 
@@ -115,8 +135,9 @@ on_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
 {
     struct node *n = arg;
     struct placement p = {.self = self, .is_volatile = is_volatile};
+    const struct placement *wanted = map_get(&n->placements, id);
 
-    open_group(n, id, &p, false);
+    open_group(n, id, wanted != NULL ? wanted : &p, false);
 }
 
 /* What was lost before it was durable is made again, as the metadata would. */
@@ -170,6 +191,8 @@ cluster_start(struct cluster *c, qr_node_id id)
         .snapshot_log_entries = c->snapshot_log_entries,
         .unknown = on_unknown,
         .deleted = on_deleted,
+        .lost = on_lost,
+        .missing = on_missing,
         .arg = n,
     };
 
@@ -310,6 +333,7 @@ open_group(struct node *n, qr_group_id group, const struct placement *p,
         members[i].role = QR_ROLE_VOTER;
     }
     m->self = config.self;
+    m->refuses_restore = n->refuses_restore;
     error_clear(&err);
     cr_assert_eq(qr_group_open(n->host, &config, &g, &err), 0, "%s", err.text);
     cr_assert_eq(g, qr_host_group(n->host, group));
@@ -352,6 +376,19 @@ cluster_join(struct cluster *c, qr_group_id group, qr_node_id node,
     struct placement p = {.self = self};
 
     place(c, group, node, &p, false);
+}
+
+void
+cluster_replace(struct cluster *c, qr_group_id group, qr_node_id node,
+                qr_replica_id self)
+{
+    struct node *n = cluster_node(c, node);
+    struct machine *before = map_remove(&n->machines, group);
+    struct placement p = {.self = self};
+
+    cr_assert_not_null(before);
+    open_group(n, group, &p, false); /* `gone` frees the one before */
+    mem_free(map_put(&n->placements, group, mem_dup(&p, sizeof p)));
 }
 
 struct qr_group *

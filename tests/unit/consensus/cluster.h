@@ -75,6 +75,11 @@ struct node {
     struct map placements; /* group -> struct placement */
     uint64_t deleted;      /* config->deleted was called */
     uint64_t gone;         /* machines that went */
+    uint64_t lost;         /* config->lost was called */
+    qr_replica_id lost_replica;
+    uint64_t missing; /* config->missing was called */
+    qr_index missing_index;
+    bool refuses_restore; /* machines opened here refuse their snapshots */
     uint64_t disk_delay_us;
 };
 
@@ -116,6 +121,9 @@ void cluster_open(struct cluster *c, qr_group_id group, unsigned voters,
 /* Open GROUP on NODE as a replica that waits to be added. */
 void cluster_join(struct cluster *c, qr_group_id group, qr_node_id node,
                   qr_replica_id self);
+/* Open NODE's next incarnation SELF in the place of a lost one, which goes. */
+void cluster_replace(struct cluster *c, qr_group_id group, qr_node_id node,
+                     qr_replica_id self);
 /* The same for one node only, with the first VOTERS nodes as members. */
 void cluster_open_on(struct cluster *c, qr_group_id group, qr_node_id node,
                      unsigned voters, bool stand, bool is_volatile);

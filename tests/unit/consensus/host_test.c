@@ -162,17 +162,17 @@ Test(host, another_incarnation_gets_no_votes)
     cr_assert_eq(cluster_leader(c, 16), 0);
     qr_group_status(cluster_group(c, 2, 16), &s);
     cr_assert_eq(s.term, 0);
-    cr_assert_str_eq(s.state, "learner");
+    cr_assert_str_eq(s.state, "joining");
     cluster_free(&c);
 }
 
 Test(host, a_log_of_another_incarnation_is_not_taken_for_ones_own)
 {
     struct cluster *c = cluster_new(10, 1);
-    struct qr_group_config config = {.id = 16, .self = qr_replica(1, 2)};
+    struct qr_group_config config = {.id = 16, .self = qr_replica(1, 1)};
     struct qr_group *g;
 
-    cluster_open(c, 16, 1, false);
+    cluster_join(c, 16, 1, qr_replica(1, 2));
     cluster_run(c, 50);
     cr_assert_eq(qr_group_open(cluster_node(c, 1)->host, &config, &g, NULL),
                  -QR_EEXIST);
@@ -187,7 +187,10 @@ Test(host, a_log_of_another_incarnation_is_not_taken_for_ones_own)
         cluster_node(c, 1)->host = qr_host_new(&hc);
     }
     cr_assert_eq(qr_group_open(cluster_node(c, 1)->host, &config, &g, NULL),
-                 -QR_ESTALE);
+                 -QR_ESTALE, "an earlier incarnation");
+    config.self = qr_replica(2, 3);
+    cr_assert_eq(qr_group_open(cluster_node(c, 1)->host, &config, &g, NULL),
+                 -QR_ESTALE, "another node's");
     cluster_free(&c);
 }
 

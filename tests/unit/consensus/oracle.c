@@ -174,8 +174,10 @@ machine_gone(void *machine)
     struct node *n = &m->cluster->nodes[m->node];
 
     n->gone++;
-    (void)map_remove(&n->machines, m->group);
-    mem_free(map_remove(&n->placements, m->group));
+    if (map_get(&n->machines, m->group) == m) {
+        (void)map_remove(&n->machines, m->group);
+        mem_free(map_remove(&n->placements, m->group));
+    }
     oracle_machine_free(m);
 }
 

@@ -1,0 +1,233 @@
+/* Replicas without their memory: they never take part again, say so, and are
+ * replaced by their node's next incarnation. */
+#include <quorate/error.h>
+
+#include "base/error.h"
+#include "cluster.h"
+#include "lib/harness.h"
+
+enum {
+    GROUP = 16
+};
+
+static struct cluster *
+three(uint64_t seed)
+{
+    struct cluster *c = cluster_new(seed, 3);
+
+    c->snapshot_log_entries = 50;
+    c->snapshot_log_bytes = 32 << 10;
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_crash(c, id, false);
+        cluster_start(c, id);
+    }
+    cluster_run(c, 10);
+    cluster_open(c, GROUP, 3, false);
+    cr_assert_neq(cluster_wait_leader(c, GROUP, 100), 0);
+    return c;
+}
+
+static void
+propose(struct cluster *c, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        cr_assert(cluster_propose(c, GROUP, 500, i % 2 == 0));
+        cluster_run(c, 1);
+    }
+}
+
+static struct qr_group_status
+status_of(struct cluster *c, qr_node_id node)
+{
+    struct qr_group_status s;
+
+    qr_group_status(cluster_group(c, node, GROUP), &s);
+    return s;
+}
+
+/* Node 3 starts with a snapshot that its machine refuses. */
+static void
+lose_third(struct cluster *c)
+{
+    propose(c, 200);
+    cluster_crash(c, 3, false);
+    c->nodes[3].refuses_restore = true;
+    cluster_start(c, 3);
+    c->nodes[3].refuses_restore = false;
+}
+
+static struct qr_group *
+leader(struct cluster *c)
+{
+    return cluster_group(c, cluster_wait_leader(c, GROUP, 5000), GROUP);
+}
+
+Test(lost, a_replica_whose_snapshot_is_refused_says_that_it_is_lost)
+{
+    struct cluster *c = three(1);
+    struct qr_host_stats stats;
+    struct qr_group_status s;
+    qr_node_id at;
+
+    lose_third(c);
+    cr_assert_str_eq(status_of(c, 3).state, "lost");
+    qr_host_stats(c->nodes[3].host, &stats);
+    cr_assert_eq(stats.groups_lost, 1);
+    cluster_run(c, 3 * QR_LOST_MS);
+    at = cluster_leader(c, GROUP);
+    cr_assert_neq(at, 0);
+    cr_assert_neq(at, 3);
+    cr_assert_geq(c->nodes[at].lost, 2, "each second");
+    cr_assert_eq(c->nodes[at].lost_replica, cluster_replica(3));
+    cr_assert_eq(c->nodes[3 - at].lost, 0, "only the leader's owner is told");
+    s = status_of(c, at);
+    for (size_t i = 0; i < s.members_count; i++) {
+        cr_assert_eq(s.members[i].is_lost,
+                     s.members[i].member.id == cluster_replica(3));
+    }
+    cluster_free(&c);
+}
+
+Test(lost, it_gives_no_majority)
+{
+    struct cluster *c = three(2);
+    qr_node_id at;
+    qr_index before;
+
+    lose_third(c);
+    at = cluster_wait_leader(c, GROUP, 5000);
+    cluster_run(c, 100);
+    cluster_crash(c, 3 - at, false);
+    before = status_of(c, at).committed;
+    (void)cluster_propose(c, GROUP, 10, false);
+    cluster_run(c, 10000);
+    cr_assert_eq(status_of(c, at).committed, before);
+    cr_assert_eq(cluster_leader(c, GROUP), 0, "one of three leads");
+    cluster_start(c, 3 - at);
+    cr_assert_neq(cluster_wait_leader(c, GROUP, 5000), 0);
+    cluster_free(&c);
+}
+
+Test(lost, it_is_still_lost_after_a_restart)
+{
+    struct cluster *c = three(3);
+
+    lose_third(c);
+    cluster_run(c, 100);
+    for (unsigned i = 0; i < 2; i++) {
+        cluster_crash(c, 3, true);
+        cluster_start(c, 3);
+        cr_assert_str_eq(status_of(c, 3).state, "lost");
+        cluster_run(c, 100);
+    }
+    cr_assert_eq(status_of(c, 3).term, 0);
+    cluster_free(&c);
+}
+
+/* Repeat ACTION until it is accepted. */
+static void
+insist(struct cluster *c, int (*action)(struct qr_group *, qr_replica_id),
+       qr_replica_id replica)
+{
+    int rv = -QR_EBUSY;
+
+    for (unsigned i = 0; i < 1000 && rv == -QR_EBUSY; i++) {
+        rv = action(leader(c), replica);
+        cluster_run(c, 10);
+    }
+    cr_assert_eq(rv, 0, "%s", qr_error_name(rv));
+    cluster_run(c, 100);
+}
+
+Test(lost, it_is_removed_and_its_next_incarnation_takes_its_place)
+{
+    struct cluster *c = three(4);
+    qr_replica_id next = qr_replica(3, 2);
+
+    lose_third(c);
+    cluster_run(c, 2 * QR_LOST_MS);
+    insist(c, qr_group_remove, cluster_replica(3));
+    cluster_run(c, 2 * QR_LOST_MS);
+    cr_assert_null(cluster_group(c, 3, GROUP), "told that it is no member");
+    cr_assert_eq(c->nodes[3].gone, 1);
+    cluster_join(c, GROUP, 3, next);
+    cr_assert_str_eq(status_of(c, 3).state, "joining");
+    insist(c, qr_group_add, next);
+    insist(c, qr_group_promote, next);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cr_assert_str_eq(status_of(c, 3).state, "follower");
+    cluster_check_bodies(c, 3, GROUP);
+    cluster_crash(c, 3, true);
+    cluster_start(c, 3);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_free(&c);
+}
+
+Test(lost, it_gives_way_to_a_later_incarnation_at_once)
+{
+    struct cluster *c = three(5);
+    qr_replica_id next = qr_replica(3, 2);
+
+    lose_third(c);
+    cluster_replace(c, GROUP, 3, next);
+    cr_assert_eq(c->nodes[3].gone, 1);
+    cr_assert_str_eq(status_of(c, 3).state, "joining");
+    insist(c, qr_group_remove, cluster_replica(3));
+    insist(c, qr_group_add, next);
+    insist(c, qr_group_promote, next);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_free(&c);
+}
+
+Test(lost, a_log_of_an_earlier_incarnation_gives_way_when_a_later_one_opens)
+{
+    struct cluster *c = three(6);
+    struct placement *p;
+
+    propose(c, 10);
+    cluster_crash(c, 3, false);
+    p = map_get(&c->nodes[3].placements, GROUP);
+    p->self = qr_replica(3, 2);
+    p->voters = 3;
+    cluster_start(c, 3);
+    cr_assert_str_eq(status_of(c, 3).state, "joining",
+                     "its first configuration is not made up again");
+    cr_assert_eq(status_of(c, 3).last, 0);
+    insist(c, qr_group_remove, cluster_replica(3));
+    insist(c, qr_group_add, qr_replica(3, 2));
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_free(&c);
+}
+
+Test(lost, a_replica_that_is_well_gives_way_to_none)
+{
+    struct cluster *c = cluster_new(7, 1);
+    struct qr_group_config config = {.id = GROUP, .self = qr_replica(1, 1)};
+    struct qr_group *g;
+    struct error err;
+
+    cluster_join(c, GROUP, 1, qr_replica(1, 2));
+    cluster_run(c, 10);
+    error_clear(&err);
+    cr_assert_eq(qr_group_open(c->nodes[1].host, &config, &g, &err),
+                 -QR_EEXIST);
+    config.self = qr_replica(1, 3);
+    cr_assert_eq(qr_group_open(c->nodes[1].host, &config, &g, &err), -QR_EEXIST,
+                 "nor a later one, while it is well");
+    cluster_free(&c);
+}
+
+Test(lost, a_deleted_group_is_cleaned_up)
+{
+    struct cluster *c = three(8);
+
+    lose_third(c);
+    (void)map_put(&c->deleted, GROUP, c);
+    for (qr_node_id id = 1; id <= 2; id++) {
+        qr_group_delete(cluster_group(c, id, GROUP));
+    }
+    cluster_run(c, 2 * QR_LOST_MS);
+    cr_assert_null(cluster_group(c, 3, GROUP));
+    cr_assert_geq(c->nodes[3].deleted, 1);
+    cluster_free(&c);
+}
