@@ -91,8 +91,8 @@ fuzz() {
     mkdir -p "$grown" "tests/fuzz/corpus/$name"
     # Slow is a bug, too: 25 s for one input, as oss-fuzz has it.
     "$build/tests/fuzz/fuzz-$name" -max_total_time="$seconds" -timeout=25 \
-        -rss_limit_mb=1024 -max_len=65536 -len_control=0 -print_final_stats=1 -verbosity=1 \
-        -artifact_prefix="$crashes/$name-" "$grown" \
+        -rss_limit_mb=1024 -max_len=65536 -len_control=0 \
+        -print_final_stats=1 -artifact_prefix="$crashes/$name-" "$grown" \
         "tests/fuzz/corpus/$name" > "$log" 2>&1 || result=FAILED
     rmdir "tests/fuzz/corpus/$name" 2> /dev/null
     awk -v name="$name" -v result="$result" '
