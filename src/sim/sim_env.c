@@ -101,7 +101,10 @@ op_now_us(struct env *env)
 static uint64_t
 op_wall_ms(struct env *env)
 {
-    return WALL_ORIGIN_MS + shard_of(env)->sim->now_us / 1000;
+    const struct shard *shard = shard_of(env);
+
+    return WALL_ORIGIN_MS + shard->sim->now_us / 1000 +
+           (uint64_t)shard->node->wall_ms;
 }
 
 static void
@@ -188,6 +191,9 @@ run_frame(struct sim *sim, struct event *e)
         sim->stats.frames_lost++;
         return;
     }
+    if (!is_local && sim->net.duplicates > 0) {
+        sim_remember(sim, e->a, e->b, e->frame);
+    }
     h = env_handler(&shard->env, e->frame->kind);
     if (h != NULL) {
         h->on_frame(h->arg, from, &e->frame);
@@ -195,32 +201,34 @@ run_frame(struct sim *sim, struct event *e)
     sim_schedule_turn(shard, sim->now_us);
 }
 
-static uint64_t
-arrival(struct sim *sim, struct way *way, unsigned klass)
-{
-    uint64_t t = sim->now_us + rng_between(&sim->rng, sim->net.delay_min_us,
-                                           sim->net.delay_max_us);
-
-    t = MAX(t, way->last_us[klass]);
-    way->last_us[klass] = t;
-    return t;
-}
-
+/* FRAME, which came from A, arrives at B at AT_US. */
 static void
-send(struct shard *shard, qr_node_id to, struct frame **frame, uint64_t at_us)
+send_at(struct sim *sim, qr_node_id a, qr_node_id b, struct frame **frame,
+        uint64_t at_us)
 {
-    struct sim *sim = shard->sim;
     struct event *e = sim_event_new(sim, at_us, run_frame);
 
-    e->on = to;
-    e->life = sim->nodes[to].life;
-    e->a = shard->node->id;
-    e->b = to;
-    e->epoch = sim->epochs[e->a][to];
+    e->on = b;
+    e->life = sim->nodes[b].life;
+    e->a = a;
+    e->b = b;
+    e->epoch = sim->epochs[a][b];
     e->frame = *frame;
     e->size = frame_size(*frame);
-    sim->ways[e->a][to].in_flight[e->frame->klass] += e->size;
+    sim->ways[a][b].in_flight[e->frame->klass] += e->size;
     *frame = NULL;
+}
+
+void
+sim_send(struct sim *sim, qr_node_id a, qr_node_id b, struct frame **frame)
+{
+    uint64_t *last_us = &sim->ways[a][b].last_us[(*frame)->klass];
+    uint64_t at_us = sim->now_us + rng_between(&sim->rng, sim->net.delay_min_us,
+                                               sim->net.delay_max_us);
+
+    at_us = MAX(at_us, *last_us);
+    *last_us = at_us;
+    send_at(sim, a, b, frame, at_us);
 }
 
 /* Over a link content arrives as one slice, however many it was made of. */
@@ -251,7 +259,7 @@ op_post(struct env *env, struct address to, struct frame **frame)
     (*frame)->from_shard = env->shard;
     (*frame)->to_shard = to.shard;
     if (node == from) {
-        send(shard, node, frame, sim->now_us + LOCAL_US);
+        send_at(sim, node, node, frame, sim->now_us + LOCAL_US);
         return true;
     }
     way = &sim->ways[from][node];
@@ -268,7 +276,7 @@ op_post(struct env *env, struct address to, struct frame **frame)
         return true;
     }
     join_content(*frame);
-    send(shard, node, frame, arrival(sim, way, (*frame)->klass));
+    sim_send(sim, from, node, frame);
     return true;
 }
 
@@ -355,6 +363,14 @@ sim_stop(struct sim *sim, qr_node_id id)
     node->is_up = false;
     node->life++;
     sim_links_died(sim, id);
+}
+
+void
+sim_set_wall(struct sim *sim, qr_node_id id, int64_t by_ms)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(id >= 1 && id <= SIM_NODES_MAX);
+    sim->nodes[id].wall_ms = by_ms;
 }
 
 bool
@@ -508,6 +524,7 @@ sim_free(struct sim **simp)
     }
     heap_deinit(&sim->events);
     for (qr_node_id i = 1; i <= SIM_NODES_MAX; i++) {
+        sim_forget(sim, i);
         free_shards(&sim->nodes[i]);
     }
     sim->magic = 0;
@@ -526,6 +543,7 @@ sim_set_net(struct sim *sim, const struct sim_net *net)
 {
     OBJ_CHECK(sim, SIM_MAGIC);
     ASSERT(net->delay_min_us <= net->delay_max_us);
+    ASSERT(net->duplicates <= SIM_DUPLICATES_MAX);
     sim->net = *net;
 }
 

@@ -26,6 +26,7 @@ struct sim;
 enum {
     SIM_NODES_MAX = 16,
     SIM_SHARDS_MAX = 4,
+    SIM_DUPLICATES_MAX = 16,
     SIM_TRACE_LINE_SIZE = 512 /* a longer line is cut */
 };
 
@@ -44,6 +45,9 @@ struct sim_net {
     uint32_t silent_us;    /* a cut way is noticed after */
     uint32_t dead_us;      /* and the link closed, so long after that */
     uint64_t window_bytes; /* in flight for each direction and class */
+    /* So many of the last frames of each direction and class arrive again when
+     * a link is back, as if their sender had not known that they arrived. */
+    uint32_t duplicates;
 };
 
 struct sim_stats {
@@ -51,6 +55,7 @@ struct sim_stats {
     uint64_t turns;
     uint64_t frames_sent;
     uint64_t frames_lost;
+    uint64_t frames_twice;
 };
 
 /* A world at time 0 with a quick network. */
@@ -86,6 +91,10 @@ struct env *sim_env(struct sim *sim, qr_node_id id, uint16_t shard);
  * what arrives waits. */
 void sim_pause(struct sim *sim, qr_node_id id, uint64_t until_us);
 bool sim_is_paused(const struct sim *sim, qr_node_id id);
+
+/* The wall clock of node ID is off by BY_MS from now on; its monotonic clock is
+ * never. It stays so when the node starts again. */
+void sim_set_wall(struct sim *sim, qr_node_id id, int64_t by_ms);
 
 /* Cut the way from A to B (one direction), or make it whole. */
 void sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut);

@@ -25,7 +25,14 @@ struct sim_node {
     uint16_t shards_count;
     struct shard *shards[SIM_SHARDS_MAX];
     uint64_t paused_us; /* nothing happens there before */
+    int64_t wall_ms;    /* its wall clock is off by */
     struct rng rng;
+};
+
+/* The last frames that arrived, oldest first. */
+struct recent {
+    struct frame *frames[SIM_DUPLICATES_MAX];
+    size_t count;
 };
 
 /* One direction of a pair. */
@@ -33,6 +40,7 @@ struct way {
     bool is_cut;
     uint64_t last_us[FRAME_CLASS_COUNT];
     uint64_t in_flight[FRAME_CLASS_COUNT];
+    struct recent recent[FRAME_CLASS_COUNT];
 };
 
 /* What one end knows of its link. */
@@ -78,6 +86,17 @@ struct event *sim_event_new(struct sim *sim, uint64_t at_us,
                             void (*run)(struct sim *sim, struct event *e));
 /* A turn of SHARD at AT_US or before. */
 void sim_schedule_turn(struct shard *shard, uint64_t at_us);
+/* Send *FRAME (taken), which came from A, to B, so that it arrives in order;
+ * whether it may is the caller's business. */
+void sim_send(struct sim *sim, qr_node_id a, qr_node_id b,
+              struct frame **frame);
+/* FRAME has arrived at B; keep it for sim_send_again(). */
+void sim_remember(struct sim *sim, qr_node_id a, qr_node_id b,
+                  const struct frame *frame);
+/* Let what arrived last from A at B arrive again; and forget it. */
+void sim_send_again(struct sim *sim, qr_node_id a, qr_node_id b);
+/* Forget what is kept of node ID's frames. */
+void sim_forget(struct sim *sim, qr_node_id id);
 /* After DELAY_US see what the link between A and B should be. */
 void sim_look_later(struct sim *sim, qr_node_id a, qr_node_id b,
                     uint64_t delay_us);

@@ -1,7 +1,82 @@
 /* The links between simulated nodes: they come up, fall silent, go down, are
  * refused, as those of peer/ do. See sim_env.h. */
+#include <string.h>
+
 #include "base/check.h"
 #include "sim/sim_env_priv.h"
+
+/* ---- what arrives twice ---- */
+
+static struct frame *
+copy(const struct frame *f)
+{
+    struct frame *c = frame_new((enum frame_class)f->klass, f->kind);
+
+    c->from_shard = f->from_shard;
+    c->to_shard = f->to_shard;
+    c->group = f->group;
+    c->arg = f->arg;
+    c->head = slice_ref(&f->head);
+    for (uint16_t i = 0; i < f->content_count; i++) {
+        frame_add(c, slice_ref(&f->content[i]));
+    }
+    return c;
+}
+
+static void
+forget_first(struct recent *r)
+{
+    frame_free(&r->frames[0]);
+    r->count--;
+    memmove(&r->frames[0], &r->frames[1], r->count * sizeof(r->frames[0]));
+}
+
+void
+sim_remember(struct sim *sim, qr_node_id a, qr_node_id b,
+             const struct frame *frame)
+{
+    struct recent *r = &sim->ways[a][b].recent[frame->klass];
+
+    while (r->count >= sim->net.duplicates) {
+        forget_first(r);
+    }
+    r->frames[r->count++] = copy(frame);
+}
+
+void
+sim_send_again(struct sim *sim, qr_node_id a, qr_node_id b)
+{
+    for (size_t k = 0; k < FRAME_CLASS_COUNT; k++) {
+        struct recent *r = &sim->ways[a][b].recent[k];
+
+        for (size_t i = 0; i < r->count; i++) {
+            sim->stats.frames_twice++;
+            sim_send(sim, a, b, &r->frames[i]);
+        }
+        r->count = 0;
+    }
+}
+
+static void
+forget_way(struct way *way)
+{
+    for (size_t k = 0; k < FRAME_CLASS_COUNT; k++) {
+        while (way->recent[k].count > 0) {
+            forget_first(&way->recent[k]);
+        }
+    }
+}
+
+void
+sim_forget(struct sim *sim, qr_node_id id)
+{
+    for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
+        forget_way(&sim->ways[id][b]);
+        forget_way(&sim->ways[b][id]);
+    }
+}
+
+/* ---- links ---- */
 
 static const char *
 event_name(enum link_event event)
@@ -90,6 +165,8 @@ run_check(struct sim *sim, struct event *e)
             sim->ends[a][b].is_refused = sim->ends[b][a].is_refused = false;
             tell(sim, a, b, LINK_UP);
             tell(sim, b, a, LINK_UP);
+            sim_send_again(sim, a, b);
+            sim_send_again(sim, b, a);
         }
         return;
     }
@@ -163,6 +240,7 @@ void
 sim_links_died(struct sim *sim, qr_node_id id)
 {
     ASSERT(!sim->nodes[id].is_up);
+    sim_forget(sim, id);
     for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
         struct event *e;
 

@@ -1,4 +1,4 @@
-/* See sim_world.h. A run has three parts: faults and load for the given time;
+/* See sim_world.h. A run has three parts: the faults of the plan, and load;
  * everything healed, load goes on for a moment; then clients only consume, and
  * all that was confirmed must have been acknowledged within SETTLE_S. */
 #include "sim/sim_world.h"
@@ -7,229 +7,44 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "broker/broker.h"
-#include "broker/nodes.h"
 #include "machine/meta/meta_machine.h"
-#include "sim/sim_client.h"
-#include "sim/sim_node.h"
+#include "sim/sim_world_priv.h"
 
 enum {
-    WORLD_NODES_MAX = 5,
-    WORLD_CLIENTS_MAX = 12,
     WORLD_GROUPS_MAX = 64, /* queue groups whose replicas are compared */
     US = 1000000,
     HEALED_S = 3,
-    LONG_S = NODES_LOST_MS / 1000,
-    PAUSE_US_MAX = 5 * US,
-    SLOW_DISK_US_MAX = 400000,
-    DISK_US_MAX = 5000,
     SETTLE_S = 60,
     COMPARE_EVERY_US = 250000
 };
 
-struct world {
-    const struct sim_world_config *config;
-    struct sim_world_result *result;
-    struct sim *sim;
-    struct rng rng; /* of faults: apart from the simulator's */
-    struct logger log;
-    struct sim_check check;
-    struct sim_node *nodes[WORLD_NODES_MAX];
-    qr_node_id ids[WORLD_NODES_MAX];
-    uint32_t nodes_count;
-    uint16_t shards;
-    struct sim_client *clients[WORLD_CLIENTS_MAX];
-    uint32_t clients_count;
-    uint32_t queues; /* that lose nothing */
-    uint32_t lossy;  /* so many more, which clients delete and purge */
-    uint32_t fault_every_us;
-    uint64_t faults_end_us;
-    bool has_long; /* one partition long enough for nodes to be given up */
-    bool is_healing;
-};
+static void
+print_line(void *arg, uint64_t now_us, qr_node_id node, const char *text)
+{
+    (void)arg;
+    if (node == 0) {
+        (void)printf("%11.6f     %s\n", (double)now_us / US, text);
+    } else {
+        (void)printf("%11.6f n%-2u %s\n", (double)now_us / US, node, text);
+    }
+}
 
 static void
 log_sink(void *arg, enum log_level level, const char *category,
          const char *text)
 {
-    struct world *w = arg;
+    const struct node_log *l = arg;
 
-    (void)fprintf(stderr, "%10.6f [%s] <%s> %s\n",
-                  (double)sim_now_us(w->sim) / US, log_level_name(level),
-                  category, text);
+    sim_trace(l->world->sim, l->id, "[%s] <%s> %s", log_level_name(level),
+              category, text);
 }
 
 static uint64_t
 between(struct world *w, uint64_t low, uint64_t high)
 {
     return rng_between(&w->rng, low, high);
-}
-
-/* ---- faults ---- */
-
-static void
-crash(struct world *w, uint32_t i, bool is_power)
-{
-    if (!sim_node_is_up(w->nodes[i])) {
-        return;
-    }
-    for (uint32_t c = 0; c < w->clients_count; c++) {
-        if (sim_client_is_on(w->clients[c], w->ids[i])) {
-            sim_client_lost(w->clients[c]);
-        }
-    }
-    sim_node_crash(w->nodes[i], is_power);
-    w->result->crashes++;
-    w->result->power_cuts += is_power ? 1 : 0;
-    sim_check_note(&w->check, 0xdead0 + i);
-}
-
-static void
-start_all(struct world *w)
-{
-    for (uint32_t i = 0; i < w->nodes_count; i++) {
-        if (!sim_node_is_up(w->nodes[i])) {
-            sim_node_start(w->nodes[i]);
-        }
-    }
-}
-
-static void
-partition(struct world *w)
-{
-    uint64_t sides = between(w, 1, (1U << w->nodes_count) - 1);
-    bool is_one_way = rng_chance(&w->rng, 250000);
-
-    w->result->partitions++;
-    for (uint32_t a = 0; a < w->nodes_count; a++) {
-        for (uint32_t b = 0; b < w->nodes_count; b++) {
-            bool is_across = ((sides >> a) & 1) != 0 && ((sides >> b) & 1) == 0;
-
-            if (is_across) {
-                sim_cut(w->sim, w->ids[a], w->ids[b], true);
-                if (!is_one_way) {
-                    sim_cut(w->sim, w->ids[b], w->ids[a], true);
-                }
-            }
-        }
-    }
-}
-
-static void
-weather(struct world *w)
-{
-    struct sim_net net = sim_net(w->sim);
-
-    net.delay_max_us = (uint32_t)between(w, net.delay_min_us + 100, 20000);
-    net.loss_per_million =
-        rng_chance(&w->rng, 500000) ? 0 : (uint32_t)between(w, 0, 50000);
-    sim_set_net(w->sim, &net);
-}
-
-static void
-pause_node(struct world *w, uint32_t i)
-{
-    uint64_t for_us = between(w, US / 100, PAUSE_US_MAX);
-
-    sim_pause(w->sim, w->ids[i], sim_now_us(w->sim) + for_us);
-    w->result->pauses++;
-}
-
-static void
-hand_over(struct world *w)
-{
-    for (uint32_t i = 0; i < w->nodes_count; i++) {
-        sim_node_transfer(w->nodes[i], between(w, 0, 1000),
-                          w->ids[between(w, 0, w->nodes_count - 1)]);
-    }
-    w->result->transfers++;
-}
-
-static void
-one_fault(struct world *w)
-{
-    uint32_t victim = (uint32_t)between(w, 0, w->nodes_count - 1);
-
-    switch (between(w, 0, 13)) {
-    case 0:
-    case 1:
-        crash(w, victim, false);
-        break;
-    case 2:
-        crash(w, victim, true);
-        break;
-    case 3:
-        for (uint32_t i = 0; i < w->nodes_count; i++) {
-            crash(w, i, true);
-        }
-        break;
-    case 4:
-        partition(w);
-        break;
-    case 5:
-        sim_heal(w->sim);
-        break;
-    case 6:
-        weather(w);
-        break;
-    case 7:
-        pause_node(w, victim);
-        break;
-    case 8:
-        sim_node_set_disk_delay(w->nodes[victim],
-                                (uint32_t)between(w, 100, SLOW_DISK_US_MAX));
-        break;
-    case 9:
-        hand_over(w);
-        break;
-    default:
-        if (!sim_node_is_up(w->nodes[victim])) {
-            sim_node_start(w->nodes[victim]);
-        } else {
-            start_all(w);
-        }
-        break;
-    }
-}
-
-static void
-on_fault(void *arg)
-{
-    struct world *w = arg;
-    uint64_t next_us = between(w, 1, 2ULL * w->fault_every_us);
-
-    if (w->is_healing) {
-        return;
-    }
-    if (w->has_long && sim_now_us(w->sim) > w->faults_end_us / 2) {
-        w->has_long = false;
-        start_all(w);
-        partition(w);
-        next_us = between(w, (uint64_t)LONG_S * US, (LONG_S + 20ULL) * US);
-        w->faults_end_us += next_us;
-    } else {
-        one_fault(w);
-    }
-    sim_call(w->sim, NULL, next_us, on_fault, w);
-}
-
-static void
-heal(struct world *w)
-{
-    struct sim_net net = sim_net(w->sim);
-
-    w->is_healing = true;
-    net.loss_per_million = 0;
-    net.delay_max_us = net.delay_min_us + 1000;
-    sim_set_net(w->sim, &net);
-    sim_heal(w->sim);
-    for (uint32_t i = 0; i < w->nodes_count; i++) {
-        sim_node_set_disk_delay(w->nodes[i], DISK_US_MAX);
-        sim_pause(w->sim, w->ids[i], 0);
-    }
-    start_all(w);
 }
 
 struct revival {
@@ -247,8 +62,9 @@ revive(void *arg)
     if (sim_node_is_up(r->world->nodes[i]) &&
         sim_env(r->world->sim, r->id, 0)->boot == r->boot) {
         r->world->result->given_up++;
-        crash(r->world, i, false);
-        sim_node_start(r->world->nodes[i]);
+        sim_trace(r->world->sim, r->id, "given up by the others");
+        world_crash(r->world, i, false);
+        world_start(r->world, i);
     }
     mem_free(r);
 }
@@ -299,7 +115,7 @@ compare_states(struct world *w, const struct state *states, size_t count,
 static void
 compare_queue(struct world *w, qr_group_id group)
 {
-    struct state states[WORLD_NODES_MAX] = {0};
+    struct state states[SIM_PLAN_NODES_MAX] = {0};
     size_t count = 0;
 
     for (uint32_t i = 0; i < w->nodes_count; i++) {
@@ -320,7 +136,7 @@ compare_queue(struct world *w, qr_group_id group)
 static void
 compare_meta(struct world *w)
 {
-    struct state states[WORLD_NODES_MAX * SIM_SHARDS_MAX] = {0};
+    struct state states[SIM_PLAN_NODES_MAX * SIM_SHARDS_MAX] = {0};
     size_t count = 0;
 
     for (uint32_t i = 0; i < w->nodes_count; i++) {
@@ -361,39 +177,34 @@ on_compare(void *arg)
 
 /* ---- the run ---- */
 
-static uint32_t
-pick(struct world *w, uint32_t given, uint32_t low, uint32_t high)
-{
-    uint32_t picked = (uint32_t)between(w, low, high);
-
-    return given != 0 ? MIN(given, high) : picked;
-}
-
 static void
 make_nodes(struct world *w)
 {
-    static const uint32_t sizes[] = {1, 3, 3, 3, 3, 5};
-    uint32_t size = sizes[between(w, 0, ARRAY_COUNT(sizes) - 1)];
     struct sim_node_config node = {
         .sim = w->sim,
-        .log = &w->log,
+        .shards = (uint16_t)w->plan->shards,
         .nodes = w->ids,
-        .disk_delay_us = (uint32_t)between(w, 100, DISK_US_MAX),
-        .snapshot_log_bytes = between(w, 4 << 10, 256 << 10),
-        .snapshot_log_entries = between(w, 20, 2000)};
+        .nodes_count = w->plan->nodes,
+        .disk_delay_us = (uint32_t)w->plan->disk_us,
+        .snapshot_log_bytes = w->plan->snapshot_bytes,
+        .snapshot_log_entries = w->plan->snapshot_entries,
+        .on_given_up = on_given_up,
+        .arg = w};
 
-    w->nodes_count =
-        w->config->nodes != 0 ? MIN(w->config->nodes, WORLD_NODES_MAX) : size;
-    w->shards = (uint16_t)pick(w, w->config->shards, 1, 2);
+    w->nodes_count = (uint32_t)w->plan->nodes;
+    w->shards = node.shards;
     for (uint32_t i = 0; i < w->nodes_count; i++) {
-        w->ids[i] = i + 1;
+        struct node_log *l = &w->logs[i];
+
+        w->ids[i] = l->id = i + 1;
+        l->world = w;
+        l->log.sink = log_sink;
+        l->log.arg = l;
+        l->log.level = w->config->is_traced ? LOG_DEBUG : LOG_NONE;
     }
-    node.shards = w->shards;
-    node.on_given_up = on_given_up;
-    node.arg = w;
-    node.nodes_count = w->nodes_count;
     for (uint32_t i = 0; i < w->nodes_count; i++) {
         node.id = w->ids[i];
+        node.log = &w->logs[i].log;
         w->nodes[i] = sim_node_new(&node);
         sim_node_start(w->nodes[i]);
     }
@@ -411,9 +222,9 @@ make_clients(struct world *w)
         .tick_us = (uint32_t)between(w, 2000, 40000),
         .body_size_max = (uint32_t)between(w, 1, 2000)};
 
-    w->clients_count = pick(w, w->config->clients, 2, WORLD_CLIENTS_MAX);
+    w->clients_count = (uint32_t)w->plan->clients;
     w->queues = (uint32_t)between(w, 1, MIN(w->clients_count, 6));
-    w->lossy = (uint32_t)between(w, 0, MIN(w->clients_count - w->queues, 2));
+    w->lossy = (uint32_t)between(w, 0, MIN(w->clients_count - w->queues, 2U));
     w->check.lossy = (uint16_t)(((1U << w->lossy) - 1) << w->queues);
     client.queues = w->queues;
     client.lossy = w->lossy;
@@ -511,7 +322,7 @@ settle(struct world *w)
     }
 }
 
-/* Where everything stands, on standard error. */
+/* Where everything stands, at the end of the trace. */
 static void
 describe(struct world *w)
 {
@@ -524,7 +335,7 @@ describe(struct world *w)
     for (uint32_t i = 0; i < w->clients_count; i++) {
         sim_client_describe(w->clients[i], &out);
     }
-    (void)fwrite(out.data, 1, out.size, stderr);
+    (void)fwrite(out.data, 1, out.size, stdout);
     buf_deinit(&out);
 }
 
@@ -558,43 +369,52 @@ fill_result(struct world *w)
     r->redelivered = w->check.redelivered;
     r->frames = stats.frames_sent;
     r->frames_lost = stats.frames_lost;
+    r->frames_twice = stats.frames_twice;
+}
+
+/* Load and faults; all healed, and load for a moment more; then rest. */
+static void
+live(struct world *w)
+{
+    make_nodes(w);
+    make_clients(w);
+    world_schedule_faults(w);
+    on_compare(w);
+    if (!run_until(w, w->plan->end_us)) {
+        return;
+    }
+    world_heal(w);
+    if (run_until(w, sim_now_us(w->sim) + (uint64_t)HEALED_S * US)) {
+        settle(w);
+    }
 }
 
 void
 sim_world_run(const struct sim_world_config *config,
               struct sim_world_result *out)
 {
-    struct world w = {.config = config, .result = out};
+    struct world *w = mem_zalloc(1, sizeof(*w));
 
     memset(out, 0, sizeof(*out));
-    w.sim = sim_new(config->seed);
-    w.log.sink = log_sink;
-    w.log.arg = &w;
-    w.log.level = config->is_verbose ? LOG_DEBUG : LOG_NONE;
-    rng_init(&w.rng, config->seed ^ 0x5175);
-    sim_check_init(&w.check);
-    make_nodes(&w);
-    make_clients(&w);
-    w.has_long = rng_chance(&w.rng, 120000) && w.nodes_count > 1;
-    w.faults_end_us = (uint64_t)config->seconds * US;
-    w.fault_every_us = (uint32_t)between(&w, US / 5, 4ULL * US);
-    sim_call(w.sim, NULL, 3ULL * US, on_fault, &w);
-    on_compare(&w);
-    while (run_until(&w, w.faults_end_us) &&
-           sim_now_us(w.sim) < w.faults_end_us) {
+    w->config = config;
+    w->plan = config->plan;
+    w->result = out;
+    w->sim = sim_new(w->plan->seed);
+    if (config->is_traced) {
+        sim_set_trace(w->sim, print_line, NULL);
     }
-    if (w.check.violation[0] == '\0') {
-        heal(&w);
-        if (run_until(&w, sim_now_us(w.sim) + (uint64_t)HEALED_S * US)) {
-            settle(&w);
-        }
+    rng_init(&w->rng, w->plan->seed ^ 0xc11e);
+    sim_check_init(&w->check);
+    live(w);
+    compare(w);
+    if (config->is_traced && w->check.violation[0] != '\0') {
+        sim_trace(w->sim, 0, "broken: %s", w->check.violation);
+        describe(w);
     }
-    compare(&w);
-    if (config->is_verbose && w.check.violation[0] != '\0') {
-        describe(&w);
-    }
-    fill_result(&w);
-    tear_down(&w);
-    sim_check_deinit(&w.check);
-    sim_free(&w.sim);
+    fill_result(w);
+    tear_down(w);
+    sim_check_deinit(&w->check);
+    sim_free(&w->sim);
+    mem_free(w->running);
+    mem_free(w);
 }

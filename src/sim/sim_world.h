@@ -1,4 +1,4 @@
-/* One simulated run: a cluster, its clients, its faults, from one seed. */
+/* One simulated run: a cluster, its clients, its faults, by a plan. */
 #ifndef SIM_SIM_WORLD_H
 #define SIM_SIM_WORLD_H
 
@@ -6,14 +6,11 @@
 #include <stdint.h>
 
 #include "sim/sim_check.h"
+#include "sim/sim_plan.h"
 
 struct sim_world_config {
-    uint64_t seed;
-    uint32_t nodes;   /* 0: the seed picks 1 to 5 */
-    uint32_t shards;  /* 0: the seed picks 1 or 2 */
-    uint32_t clients; /* 0: the seed picks */
-    uint32_t seconds; /* of virtual time under faults */
-    bool is_verbose;  /* the nodes' log on standard error */
+    const struct sim_plan *plan;
+    bool is_traced; /* the readable trace, on standard output */
 };
 
 /* What a run came to. */
@@ -26,14 +23,12 @@ struct sim_world_result {
     uint64_t confirmed;
     uint64_t delivered;
     uint64_t redelivered;
-    uint64_t crashes;
-    uint64_t power_cuts;
-    uint64_t partitions;
-    uint64_t pauses;
-    uint64_t transfers;
-    uint64_t given_up; /* nodes that the others took for dead */
+    uint64_t faults[SIM_FAULT_KINDS]; /* that took place */
+    uint64_t skipped;                 /* that could not, or must not */
+    uint64_t given_up;                /* nodes that the others took for dead */
     uint64_t frames;
     uint64_t frames_lost;
+    uint64_t frames_twice;
     uint64_t comparisons; /* of replicas' states */
 };
 

@@ -1,0 +1,399 @@
+/* The faults of a plan take place: each begins at its time, unless that makes
+ * no sense then (the node is down already), and undoes after its length what it
+ * did, and only that. docs/testing.md has the list. */
+#include "base/buf.h"
+#include "base/mem.h"
+#include "sim/sim_world_priv.h"
+
+enum {
+    MS = 1000
+};
+
+static uint32_t
+victim(const struct running *r)
+{
+    ASSERT(r->fault->node >= 1);
+    ASSERT(r->fault->node <= r->world->nodes_count);
+    return r->fault->node - 1;
+}
+
+static struct sim_node *
+victim_node(const struct running *r)
+{
+    return r->world->nodes[victim(r)];
+}
+
+static void on_end(void *arg);
+
+static void
+again_after(struct running *r, uint64_t delay_us)
+{
+    sim_call(r->world->sim, NULL, delay_us, on_end, r);
+}
+
+/* ---- nodes ---- */
+
+void
+world_crash(struct world *w, uint32_t i, bool is_power)
+{
+    if (!sim_node_is_up(w->nodes[i])) {
+        return;
+    }
+    sim_trace(w->sim, w->ids[i], is_power ? "power cut" : "crash");
+    for (uint32_t c = 0; c < w->clients_count; c++) {
+        if (sim_client_is_on(w->clients[c], w->ids[i])) {
+            sim_client_lost(w->clients[c]);
+        }
+    }
+    sim_node_crash(w->nodes[i], is_power);
+    sim_check_note(&w->check, 0xdead0 + i);
+}
+
+void
+world_start(struct world *w, uint32_t i)
+{
+    if (!sim_node_is_up(w->nodes[i])) {
+        sim_trace(w->sim, w->ids[i], "start");
+        sim_node_start(w->nodes[i]);
+    }
+}
+
+static bool
+begin_crash(struct running *r)
+{
+    if (!sim_node_is_up(victim_node(r))) {
+        return false;
+    }
+    world_crash(r->world, victim(r), r->fault->kind != SIM_CRASH);
+    return true;
+}
+
+static void
+end_crash(struct running *r)
+{
+    world_start(r->world, victim(r));
+}
+
+static bool
+begin_power_all(struct running *r)
+{
+    for (uint32_t i = 0; i < r->world->nodes_count; i++) {
+        world_crash(r->world, i, true);
+    }
+    return true;
+}
+
+/* They come back one by one. */
+static void
+end_power_all(struct running *r)
+{
+    struct world *w = r->world;
+    uint32_t i = (uint32_t)((r->fault->a + r->step) % w->nodes_count);
+
+    world_start(w, i);
+    if (++r->step < w->nodes_count) {
+        again_after(r, r->fault->b);
+    }
+}
+
+/* Down, up, down again while it recovers, up. */
+static void
+end_recovery(struct running *r)
+{
+    switch (r->step++) {
+    case 0:
+        world_start(r->world, victim(r));
+        again_after(r, r->fault->b);
+        break;
+    case 1:
+        world_crash(r->world, victim(r), true);
+        again_after(r, r->fault->b);
+        break;
+    default:
+        world_start(r->world, victim(r));
+        break;
+    }
+}
+
+static bool
+begin_pause(struct running *r)
+{
+    const struct world *w = r->world;
+    qr_node_id id = w->ids[victim(r)];
+
+    if (!sim_node_is_up(victim_node(r)) || sim_is_paused(w->sim, id)) {
+        return false;
+    }
+    sim_pause(w->sim, id, sim_now_us(w->sim) + r->fault->for_us);
+    return true;
+}
+
+static bool
+begin_slow_disk(struct running *r)
+{
+    sim_node_set_disk_delay(victim_node(r), (uint32_t)MAX(r->fault->a, 1U));
+    return true;
+}
+
+static void
+end_slow_disk(struct running *r)
+{
+    sim_node_set_disk_delay(victim_node(r), (uint32_t)r->world->plan->disk_us);
+}
+
+static bool
+begin_clock(struct running *r)
+{
+    sim_set_wall(r->world->sim, r->world->ids[victim(r)],
+                 (int64_t)r->fault->a - (int64_t)r->fault->b);
+    return true;
+}
+
+static void
+end_clock(struct running *r)
+{
+    sim_set_wall(r->world->sim, r->world->ids[victim(r)], 0);
+}
+
+static bool
+begin_transfer(struct running *r)
+{
+    struct world *w = r->world;
+
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        sim_node_transfer(w->nodes[i], r->fault->a, w->ids[victim(r)]);
+    }
+    return true;
+}
+
+/* ---- the net ---- */
+
+static void
+set_net(struct world *w)
+{
+    struct sim_net net = w->calm;
+
+    if (w->weather != NULL) {
+        net.delay_max_us = net.delay_min_us + (uint32_t)w->weather->fault->a;
+        net.loss_per_million = (uint32_t)w->weather->fault->b;
+    }
+    if (w->echo != NULL) {
+        net.duplicates =
+            (uint32_t)MIN(w->echo->fault->a, (uint64_t)SIM_DUPLICATES_MAX);
+    }
+    sim_set_net(w->sim, &net);
+}
+
+/* The newest weather counts. */
+static bool
+begin_weather(struct running *r)
+{
+    r->world->weather = r;
+    set_net(r->world);
+    return true;
+}
+
+static void
+end_weather(struct running *r)
+{
+    if (r->world->weather == r) {
+        r->world->weather = NULL;
+        set_net(r->world);
+    }
+}
+
+static bool
+begin_duplicates(struct running *r)
+{
+    r->world->echo = r;
+    set_net(r->world);
+    return true;
+}
+
+static void
+end_duplicates(struct running *r)
+{
+    if (r->world->echo == r) {
+        r->world->echo = NULL;
+        set_net(r->world);
+    }
+}
+
+/* One more, or one less, fault cuts the way from node A to node B. */
+static void
+cut(struct world *w, uint32_t a, uint32_t b, bool is_cut)
+{
+    uint8_t *count = &w->cuts[a][b];
+
+    ASSERT(is_cut ? *count < UINT8_MAX : *count > 0);
+    *count = (uint8_t)(is_cut ? *count + 1 : *count - 1);
+    sim_cut(w->sim, w->ids[a], w->ids[b], *count > 0);
+}
+
+/* Whether R cuts the way from A to B. */
+static bool
+is_across(const struct running *r, uint32_t a, uint32_t b)
+{
+    const struct sim_fault *f = r->fault;
+    bool from = ((f->a >> a) & 1) != 0;
+    bool to = ((f->a >> b) & 1) != 0;
+    uint32_t n = r->world->nodes_count;
+    uint32_t apart = (a + n - b) % n;
+
+    if (f->kind == SIM_RING) { /* each sees its two neighbours */
+        return apart > 1 && apart < n - 1;
+    }
+    return from != to && (from || f->kind != SIM_ONE_WAY);
+}
+
+static bool
+cut_all(struct running *r, bool is_cut)
+{
+    struct world *w = r->world;
+    bool is_any = false;
+
+    for (uint32_t a = 0; a < w->nodes_count; a++) {
+        for (uint32_t b = 0; b < w->nodes_count; b++) {
+            if (a != b && is_across(r, a, b)) {
+                cut(w, a, b, is_cut);
+                is_any = true;
+            }
+        }
+    }
+    return is_any;
+}
+
+static bool
+begin_partition(struct running *r)
+{
+    return cut_all(r, true);
+}
+
+static void
+end_partition(struct running *r)
+{
+    (void)cut_all(r, false);
+}
+
+/* Open and shut until its time is over; STEP is odd while it is open. */
+static void
+end_flap(struct running *r)
+{
+    const struct world *w = r->world;
+    const struct sim_fault *f = r->fault;
+    bool is_over = sim_now_us(w->sim) >= f->at_us + f->for_us;
+
+    if (r->step % 2 == 0) {
+        (void)cut_all(r, false);
+    } else if (!is_over) {
+        (void)cut_all(r, true);
+    }
+    r->step++;
+    if (!is_over) {
+        again_after(r, MAX(f->b, (uint64_t)MS));
+    }
+}
+
+static bool
+begin_flap(struct running *r)
+{
+    if (!cut_all(r, true)) {
+        return false;
+    }
+    again_after(r, MAX(r->fault->b, (uint64_t)MS));
+    return true;
+}
+
+/* ---- when ---- */
+
+/* What a kind does when it begins (false: it cannot now), and when its time is
+ * over: NULL, nothing. */
+static const struct {
+    bool (*begin)(struct running *r);
+    void (*end)(struct running *r);
+    bool ends_itself;
+} kinds[] = {
+    [SIM_WEATHER] = {begin_weather, end_weather, false},
+    [SIM_DUPLICATES] = {begin_duplicates, end_duplicates, false},
+    [SIM_CRASH] = {begin_crash, end_crash, false},
+    [SIM_POWER] = {begin_crash, end_crash, false},
+    [SIM_POWER_ALL] = {begin_power_all, end_power_all, false},
+    [SIM_RECOVERY] = {begin_crash, end_recovery, false},
+    [SIM_HALVES] = {begin_partition, end_partition, false},
+    [SIM_ONE_WAY] = {begin_partition, end_partition, false},
+    [SIM_RING] = {begin_partition, end_partition, false},
+    [SIM_FLAP] = {begin_flap, end_flap, true},
+    [SIM_PAUSE] = {begin_pause, NULL, false},
+    [SIM_SLOW_DISK] = {begin_slow_disk, end_slow_disk, false},
+    [SIM_CLOCK] = {begin_clock, end_clock, false},
+    [SIM_TRANSFER] = {begin_transfer, NULL, false},
+};
+
+static void
+on_end(void *arg)
+{
+    struct running *r = arg;
+
+    if (r->is_on && !r->world->is_healing) {
+        kinds[r->fault->kind].end(r);
+    }
+}
+
+static void
+on_begin(void *arg)
+{
+    struct running *r = arg;
+    struct world *w = r->world;
+    struct buf line;
+
+    if (w->is_healing) {
+        return;
+    }
+    r->is_on = kinds[r->fault->kind].begin(r);
+    buf_init(&line);
+    sim_fault_print(r->fault, &line);
+    sim_trace(w->sim, 0, "fault %.*s%s", (int)line.size,
+              (const char *)line.data, r->is_on ? "" : ": not now");
+    buf_deinit(&line);
+    if (!r->is_on) {
+        w->result->skipped++;
+        return;
+    }
+    w->result->faults[r->fault->kind]++;
+    if (kinds[r->fault->kind].end != NULL &&
+        !kinds[r->fault->kind].ends_itself) {
+        again_after(r, r->fault->for_us);
+    }
+}
+
+void
+world_schedule_faults(struct world *w)
+{
+    w->calm = sim_net(w->sim);
+    w->running =
+        mem_zalloc(MAX(w->plan->faults_count, (size_t)1), sizeof(*w->running));
+    for (size_t i = 0; i < w->plan->faults_count; i++) {
+        struct running *r = &w->running[i];
+
+        r->world = w;
+        r->fault = &w->plan->faults[i];
+        sim_call(w->sim, NULL, r->fault->at_us, on_begin, r);
+    }
+}
+
+void
+world_heal(struct world *w)
+{
+    sim_trace(w->sim, 0, "all faults end");
+    w->is_healing = true;
+    w->weather = NULL;
+    w->echo = NULL;
+    set_net(w);
+    sim_heal(w->sim);
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        sim_node_set_disk_delay(w->nodes[i], (uint32_t)w->plan->disk_us);
+        sim_pause(w->sim, w->ids[i], 0);
+        sim_set_wall(w->sim, w->ids[i], 0);
+        world_start(w, i);
+    }
+}
