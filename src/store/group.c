@@ -73,8 +73,8 @@ group_add_tail(struct store *s, struct group *g, uint64_t span)
     g->tail_bytes += span;
 }
 
-static void
-sub_tail(struct store *s, struct group *g, uint64_t span)
+void
+group_sub_tail(struct store *s, struct group *g, uint64_t span)
 {
     ASSERT(g->tail_bytes >= span);
     ASSERT(s->tail_bytes >= span);
@@ -93,6 +93,12 @@ drop_loc(struct group_ref *ref, qr_index index, const struct entry_loc *loc)
         block_unref(loc->block);
         return;
     }
+    if (entry_loc_is_damaged(loc)) {
+        ASSERT(g->damaged > 0);
+        ASSERT(s->stats.damaged > 0);
+        g->damaged--;
+        s->stats.damaged--;
+    }
     segment_kill(s, segment_at(s, loc->segment), group_entry_span(loc));
     cache_drop(&s->cache, loc->cache, g->log, index);
 }
@@ -106,7 +112,7 @@ group_drop_entry(void *arg, qr_index index, const struct entry_loc *loc)
     OBJ_CHECK(ref->group, GROUP_MAGIC);
     drop_loc(ref, index, loc);
     if (!ref->group->is_volatile && index > ref->group->snapshot.index) {
-        sub_tail(s, ref->group, group_entry_span(loc));
+        group_sub_tail(s, ref->group, group_entry_span(loc));
     }
 }
 
@@ -134,7 +140,7 @@ group_retire_tail(struct store *s, struct group *g, qr_index last)
         left += group_entry_span(loc);
     }
     if (!g->is_volatile) {
-        sub_tail(s, g, g->tail_bytes - left);
+        group_sub_tail(s, g, g->tail_bytes - left);
     }
 }
 

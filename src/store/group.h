@@ -23,6 +23,8 @@ void group_drop_retired(void *arg, qr_index index, const struct entry_loc *loc);
 uint64_t group_entry_span(const struct entry_loc *loc);
 /* An entry of SPAN bytes follows G's snapshot. */
 void group_add_tail(struct store *s, struct group *g, uint64_t span);
+/* The reverse. */
+void group_sub_tail(struct store *s, struct group *g, uint64_t span);
 /* Entries of (g->snapshot.index, LAST] no longer count as tail. */
 void group_retire_tail(struct store *s, struct group *g, qr_index last);
 /* Forget what is staged; live entries among it are the caller's business. */

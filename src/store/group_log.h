@@ -20,13 +20,15 @@ enum {
 };
 
 #define ENTRY_LOC_PRESENT (1u << 31)
+#define ENTRY_LOC_DAMAGED (1u << 31) /* in `offset`: the body is lost */
 
 /* Where an entry is. A volatile group's entries are in memory only. */
 struct entry_loc {
     union {
         struct {
             uint32_t segment; /* slot of the store's table */
-            uint32_t offset;  /* of the record, in units of RECORD_ALIGN */
+            uint32_t offset;  /* of the record, in units of RECORD_ALIGN;
+                                 0: nobody knows where it was */
         };
         struct block *block; /* volatile: one reference */
     };
@@ -72,6 +74,20 @@ static inline uint8_t
 entry_loc_type(const struct entry_loc *loc)
 {
     return (uint8_t)((loc->what >> 26) & ENTRY_TYPE_MAX);
+}
+
+/* Where the record of a durable entry starts, in units of RECORD_ALIGN. */
+static inline uint32_t
+entry_loc_offset(const struct entry_loc *loc)
+{
+    return loc->offset & ~ENTRY_LOC_DAMAGED;
+}
+
+/* Whether the body of a durable entry is known to be lost. */
+static inline bool
+entry_loc_is_damaged(const struct entry_loc *loc)
+{
+    return (loc->offset & ENTRY_LOC_DAMAGED) != 0;
 }
 
 /* An empty log. */

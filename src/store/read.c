@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/damage.h"
 #include "store/segment.h"
 #include "store/store_impl.h"
 
@@ -43,7 +44,8 @@ is_same(const struct record *r, const struct record *want)
     return r->log == want->log && r->index == want->index &&
            r->term == want->term && r->size == want->size &&
            r->entry_type == want->entry_type &&
-           (r->type == RECORD_ENTRY || r->type == RECORD_STAGED);
+           (r->type == RECORD_ENTRY || r->type == RECORD_STAGED ||
+            r->type == RECORD_COPY);
 }
 
 int
@@ -82,7 +84,7 @@ wanted(const struct group *g, qr_index index, const struct entry_loc *loc)
                        .log = g->log,
                        .index = index,
                        .term = group_log_term(&g->entries, index),
-                       .offset = (uint64_t)loc->offset * RECORD_ALIGN,
+                       .offset = (uint64_t)entry_loc_offset(loc) * RECORD_ALIGN,
                        .size = RECORD_HEADER_SIZE + entry_loc_size(loc)};
 
     OBJ_CHECK(g, GROUP_MAGIC);
@@ -99,7 +101,8 @@ from_memory(const struct store *s, const struct group *g, qr_index index,
 
     OBJ_CHECK(s, STORE_MAGIC);
     ASSERT((loc->what & ENTRY_LOC_PRESENT) != 0);
-    if (entry_loc_size(loc) == 0) {
+    if (entry_loc_size(loc) == 0 &&
+        (g->is_volatile || !entry_loc_is_damaged(loc))) {
         *out = slice_empty();
         return true;
     }
@@ -140,8 +143,8 @@ remember(struct store *s, qr_group_id id, const struct record *want,
 }
 
 static void
-log_damage(const struct store *s, const struct segment *seg,
-           const struct record *want, int rv)
+note_damage(struct store *s, const struct segment *seg, qr_group_id group,
+            const struct record *want, int rv)
 {
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(rv != 0);
@@ -149,6 +152,7 @@ log_damage(const struct store *s, const struct segment *seg,
               "%s: offset %llu: entry %llu of log %u cannot be read: %s",
               seg->name, (unsigned long long)want->offset,
               (unsigned long long)want->index, want->log, qr_error_text(rv));
+    damage_at_read(s, seg, group, want);
 }
 
 int
@@ -168,6 +172,9 @@ store_read(struct store *s, qr_group_id group, qr_index index,
     }
     want = wanted(g, index, loc);
     if (!from_memory(s, g, index, loc, &data)) {
+        if (entry_loc_is_damaged(loc)) {
+            return -QR_ECORRUPT;
+        }
         seg = segment_at(s, loc->segment);
         rv = record_load(s, seg, want.offset, want.size, &got, &data);
         if (rv == 0 && !is_same(&got, &want)) {
@@ -175,7 +182,7 @@ store_read(struct store *s, qr_group_id group, qr_index index,
             rv = -QR_ECORRUPT;
         }
         if (rv != 0) {
-            log_damage(s, seg, &want, rv);
+            note_damage(s, seg, group, &want, rv);
             return rv;
         }
         remember(s, group, &want, &data);
@@ -262,7 +269,7 @@ fetch_done(struct disk_req *req)
         if (fetch->result == 0) {
             remember(s, fetch->group, &f->want, &fetch->entry.data);
         } else {
-            log_damage(s, f->segment, &f->want, fetch->result);
+            note_damage(s, f->segment, fetch->group, &f->want, fetch->result);
         }
         ASSERT(f->segment->readers > 0);
         f->segment->readers--;
@@ -271,6 +278,26 @@ fetch_done(struct disk_req *req)
     impl_free(f);
     fetch->impl = NULL;
     fetch->done(fetch);
+}
+
+/* F has to go to the disk for what is at LOC. */
+static void
+prepare_read(struct fetch_impl *f, const struct entry_loc *loc)
+{
+    OBJ_CHECK(f, FETCH_MAGIC);
+    ASSERT(f->segment == NULL);
+    if (entry_loc_is_damaged(loc)) {
+        f->fetch->result = -QR_ECORRUPT;
+        return;
+    }
+    f->segment = segment_at(f->store, loc->segment);
+    f->segment->readers++;
+    f->block = block_new(f->want.size);
+    f->iov.iov_base = f->block->data;
+    f->iov.iov_len = f->want.size;
+    f->req.iov_count = 1;
+    f->req.file = f->segment->file;
+    f->req.offset = f->want.offset;
 }
 
 void
@@ -297,14 +324,7 @@ store_fetch(struct store *s, struct store_fetch *fetch)
         fetch->entry.type = f->want.entry_type;
     }
     if (loc != NULL && !from_memory(s, g, fetch->index, loc, &f->data)) {
-        f->segment = segment_at(s, loc->segment);
-        f->segment->readers++;
-        f->block = block_new(f->want.size);
-        f->iov.iov_base = f->block->data;
-        f->iov.iov_len = f->want.size;
-        f->req.iov_count = 1;
-        f->req.file = f->segment->file;
-        f->req.offset = f->want.offset;
+        prepare_read(f, loc);
     }
     /* Without an iovec the disk only answers, later, as promised. */
     s->fetching++;

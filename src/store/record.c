@@ -172,7 +172,7 @@ record_seal(uint8_t header[RECORD_HEADER_SIZE], uint32_t crc)
 static bool
 record_type_is_known(unsigned type)
 {
-    return type >= RECORD_ENTRY && type <= RECORD_DELETED;
+    return type >= RECORD_ENTRY && type <= RECORD_COPY;
 }
 
 int

@@ -85,7 +85,8 @@ enum record_type {
     RECORD_CUT,       /* index: the last one that stays */
     RECORD_SNAPSHOT,  /* index: of the snapshot, term: last index of the log */
     RECORD_CREATED,   /* index: group id; body: header */
-    RECORD_DELETED    /* index: see control.h, tombstones */
+    RECORD_DELETED,   /* index: see control.h, tombstones */
+    RECORD_COPY       /* an entry that the log has now, in another place */
 };
 
 /* One record, wherever it lies. `log` numbers a group's life in this store:

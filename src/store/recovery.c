@@ -23,40 +23,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/uuid.h"
-#include "store/control.h"
 #include "store/group.h"
-#include "store/read.h"
+#include "store/replay.h"
 #include "store/scan.h"
 #include "store/segment.h"
 #include "store/store_impl.h"
 
 /* Beyond any index that a log can reach, so that sums do not overflow. */
 static const uint64_t index_max = UINT64_MAX / 4;
-
-/* Where replay saw the newest record of a kind. */
-struct sighting {
-    struct segment *segment; /* NULL: never */
-    uint64_t offset;
-    uint32_t size;
-};
-
-/* A group while it is being replayed. */
-struct life {
-    struct group *group;
-    qr_index last_index;
-    struct sighting seen[CONTROL_KINDS];
-    struct sighting tombstone;
-    uint64_t until; /* of the tombstone */
-};
-
-struct replay {
-    struct store *store;
-    struct map lives;  /* by log */
-    struct life *last; /* the one of the record before */
-    struct segment **used;
-    size_t used_count;
-    struct error *err;
-};
 
 static struct life *
 life_of(struct replay *rp, uint32_t log)
@@ -86,6 +60,7 @@ life_free(struct life *life)
     if (life->group != NULL) {
         group_free(life->group);
     }
+    mem_free(life->copies);
     mem_free(life);
 }
 
@@ -126,6 +101,25 @@ replay_staged(struct life *life, const struct segment *seg,
     group_stage_add(life->group, r->index, r->term, &loc);
 }
 
+static void
+replay_copy(struct life *life, const struct segment *seg,
+            const struct record *r)
+{
+    struct copy *c;
+
+    ASSERT(r->type == RECORD_COPY);
+    ASSERT(life->copies_count <= life->copies_capacity);
+    if (life->copies_count == life->copies_capacity) {
+        life->copies_capacity = MAX(16, 2 * life->copies_capacity);
+        life->copies = mem_realloc(life->copies, life->copies_capacity *
+                                                     sizeof(*life->copies));
+    }
+    c = &life->copies[life->copies_count++];
+    c->index = r->index;
+    c->term = r->term;
+    c->loc = loc_of(seg, r);
+}
+
 /* The log ends at LAST: what replay has beyond it are zombies. */
 static void
 replay_end(struct life *life, qr_index last)
@@ -156,6 +150,7 @@ is_sane(const struct record *r)
     switch (r->type) {
     case RECORD_ENTRY:
     case RECORD_STAGED:
+    case RECORD_COPY:
         return r->index > 0 && r->index <= index_max && r->term > 0 &&
                body <= STORE_ENTRY_SIZE_MAX && r->entry_type <= ENTRY_TYPE_MAX;
     case RECORD_SNAPSHOT:
@@ -191,6 +186,9 @@ replay_record(void *arg, struct segment *seg, const struct record *r)
     case RECORD_STAGED:
         replay_staged(life, seg, r);
         break;
+    case RECORD_COPY:
+        replay_copy(life, seg, r);
+        break;
     case RECORD_HARD:
         life->group->vote = r->index;
         life->group->term = r->term;
@@ -218,239 +216,6 @@ replay_record(void *arg, struct segment *seg, const struct record *r)
         UNREACHABLE("decoding checks the type");
     }
     return 0;
-}
-
-/* Take the entry at LOC, which belongs to G, into FRESH. */
-static void
-take_entry(struct store *s, struct group *g, struct group_log *fresh,
-           qr_index index, qr_term term, const struct entry_loc *loc)
-{
-    uint64_t span = group_entry_span(loc);
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    ASSERT(term > 0);
-    group_log_put(fresh, index, term, loc);
-    segment_add_live(s, segment_at(s, loc->segment), span);
-    if (index > g->snapshot.index) {
-        group_add_tail(s, g, span);
-    }
-}
-
-static int
-missing(struct replay *rp, const struct group *g, qr_index index)
-{
-    OBJ_CHECK(g, GROUP_MAGIC);
-    return error_set(
-        rp->err, QR_ECORRUPT,
-        "group %llu: entry %llu is missing: a segment file was removed or "
-        "damaged; remove this shard's data so that the node fetches it from "
-        "the others",
-        (unsigned long long)g->id, (unsigned long long)index);
-}
-
-/* Entry INDEX of TERM, from the log or from what was staged. */
-static const struct entry_loc *
-find_live(const struct group *g, qr_index index, qr_term term)
-{
-    const struct entry_loc *loc = group_log_get(&g->entries, index);
-    const struct staged *st;
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    if (loc != NULL && group_log_term(&g->entries, index) == term) {
-        return loc;
-    }
-    st = group_stage_find(g, index);
-    return st != NULL && st->term == term ? &st->loc : NULL;
-}
-
-static int
-settle_live(struct replay *rp, struct group *g,
-            const struct snapshot_body *body, struct group_log *fresh)
-{
-    OBJ_CHECK(g, GROUP_MAGIC);
-    ASSERT(ranges_total(&g->live) == 0);
-    for (size_t i = 0; i < body->runs_count; i++) {
-        const struct live_run *run = &body->runs[i];
-
-        for (qr_index at = run->first; at <= run->last; at++) {
-            const struct entry_loc *loc = find_live(g, at, run->term);
-
-            if (loc == NULL) {
-                return missing(rp, g, at);
-            }
-            take_entry(rp->store, g, fresh, at, run->term, loc);
-        }
-        ranges_add(&g->live, run->first, run->last);
-    }
-    return 0;
-}
-
-static int
-damaged(struct replay *rp, const struct sighting *at, int rv)
-{
-    return error_set(rp->err, -rv, "%s: offset %llu: %s", at->segment->name,
-                     (unsigned long long)at->offset, qr_error_text(rv));
-}
-
-static int
-settle_snapshot(struct replay *rp, struct life *life, struct group_log *fresh)
-{
-    const struct sighting *at = &life->seen[CONTROL_SNAPSHOT];
-    struct group *g = life->group;
-    struct snapshot_body body;
-    struct record r;
-    struct slice data;
-    int rv;
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    if (at->segment == NULL) {
-        return 0;
-    }
-    rv = record_load(rp->store, at->segment, at->offset, at->size, &r, &data);
-    if (rv != 0) {
-        return damaged(rp, at, rv);
-    }
-    rv = snapshot_decode(data.data, data.size, r.index, &body);
-    if (rv != 0) {
-        slice_unref(&data);
-        return damaged(rp, at, rv);
-    }
-    g->has_snapshot = true;
-    g->snapshot.index = r.index;
-    g->snapshot.term = body.term;
-    g->snapshot.configuration_index = body.configuration_index;
-    g->snapshot.configuration =
-        slice_sub(&data, (size_t)(body.configuration - data.data),
-                  body.configuration_size);
-    g->snapshot.manifest = slice_sub(&data, (size_t)(body.manifest - data.data),
-                                     body.manifest_size);
-    g->snapshot.live = &g->live;
-    rv = settle_live(rp, g, &body, fresh);
-    mem_free(body.runs);
-    slice_unref(&data);
-    return rv;
-}
-
-static int
-settle_tail(struct replay *rp, struct life *life, struct group_log *fresh)
-{
-    struct group *g = life->group;
-
-    OBJ_CHECK(g, GROUP_MAGIC);
-    if (life->last_index < g->snapshot.index) {
-        return missing(rp, g, g->snapshot.index);
-    }
-    for (qr_index at = g->snapshot.index + 1; at <= life->last_index; at++) {
-        const struct entry_loc *loc = group_log_get(&g->entries, at);
-
-        if (loc == NULL) {
-            return missing(rp, g, at);
-        }
-        take_entry(rp->store, g, fresh, at, group_log_term(&g->entries, at),
-                   loc);
-    }
-    g->last_index = life->last_index;
-    return 0;
-}
-
-static int
-settle_header(struct replay *rp, struct life *life)
-{
-    const struct sighting *at = &life->seen[CONTROL_CREATED];
-    struct record r;
-    int rv = record_load(rp->store, at->segment, at->offset, at->size, &r,
-                         &life->group->header);
-
-    OBJ_CHECK(at->segment, SEGMENT_MAGIC);
-    return rv == 0 ? 0 : damaged(rp, at, rv);
-}
-
-static void
-settle_controls(struct replay *rp, struct life *life)
-{
-    OBJ_CHECK(life->group, GROUP_MAGIC);
-    for (int kind = 0; kind < CONTROL_KINDS; kind++) {
-        const struct sighting *at = &life->seen[kind];
-
-        if (at->segment != NULL) {
-            control_place(rp->store, &life->group->controls[kind], at->segment,
-                          record_span(at->size));
-        }
-    }
-}
-
-/* LIFE's group is one of the store's. */
-static int
-settle(struct replay *rp, struct life *life)
-{
-    struct store *s = rp->store;
-    struct group *g = life->group;
-    struct group_log fresh;
-    int rv;
-
-    OBJ_CHECK(s, STORE_MAGIC);
-    OBJ_CHECK(g, GROUP_MAGIC);
-    group_log_init(&fresh);
-    group_stage_sort(NULL, g);
-    rv = settle_header(rp, life);
-    if (rv == 0) {
-        rv = settle_snapshot(rp, life, &fresh);
-    }
-    if (rv == 0) {
-        rv = settle_tail(rp, life, &fresh);
-    }
-    group_log_deinit(&g->entries, NULL, NULL);
-    g->entries = fresh;
-    mem_free(g->staged);
-    g->staged = NULL;
-    g->staged_count = 0;
-    g->staged_capacity = 0;
-    if (rv != 0) {
-        return rv;
-    }
-    settle_controls(rp, life);
-    if (map_put(&s->groups, g->id, g) != NULL) {
-        UNREACHABLE("settle_all() looked for the id");
-    }
-    life->group = NULL;
-    return 0;
-}
-
-static void
-settle_tombstone(struct replay *rp, const struct life *life)
-{
-    struct store *s = rp->store;
-
-    OBJ_CHECK(life->tombstone.segment, SEGMENT_MAGIC);
-    if (life->until >= segment_oldest(s)) {
-        control_exhume(s, life->group->log, life->until,
-                       life->tombstone.segment,
-                       record_span(life->tombstone.size));
-    }
-}
-
-static int
-settle_all(struct replay *rp)
-{
-    uint64_t *logs = map_keys_sorted(&rp->lives);
-    int rv = 0;
-
-    for (size_t i = 0; i < rp->lives.count && rv == 0; i++) {
-        struct life *life = map_get(&rp->lives, logs[i]);
-
-        if (life->tombstone.segment != NULL) {
-            settle_tombstone(rp, life);
-        } else if (life->seen[CONTROL_CREATED].segment == NULL) {
-            continue; /* deleted so long ago that even that is forgotten */
-        } else if (map_get(&rp->store->groups, life->group->id) != NULL) {
-            rv = error_set(rp->err, QR_ECORRUPT, "group %llu exists twice",
-                           (unsigned long long)life->group->id);
-        } else {
-            rv = settle(rp, life);
-        }
-    }
-    mem_free(logs);
-    return rv;
 }
 
 /* What is not a segment's name is none of the store's business. */
@@ -735,7 +500,7 @@ recovery_run(struct store *s, struct error *err)
         rv = replay_segments(&rp);
     }
     if (rv == 0) {
-        rv = settle_all(&rp);
+        settle_all(&rp);
     }
     map_foreach (&rp.lives, pos, log, life) {
         life_free(life);

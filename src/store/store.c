@@ -158,6 +158,7 @@ fill_info(const struct group *g, struct store_group_info *out)
     out->snapshot = g->snapshot;
     out->first_index = g->snapshot.index + 1;
     out->last_index = g->last_index;
+    out->is_lost = g->is_lost;
 }
 
 void
@@ -268,10 +269,9 @@ locate_in_memory(const struct store_entry *e, struct entry_loc *loc)
     loc->cache = (uint32_t)(data.data - data.block->data);
 }
 
-/* Queue E as a record of TYPE and say where it went. */
-static uint64_t
-locate_on_disk(struct store *s, const struct group *g, struct record *r,
-               const struct store_entry *e, struct entry_loc *loc)
+uint64_t
+entry_write(struct store *s, const struct group *g, struct record *r,
+            const struct store_entry *e, struct entry_loc *loc)
 {
     struct cache_key key = {g->log, r->index, e->term};
     struct place place;
@@ -308,7 +308,7 @@ store_entry_record(struct store *s, const struct group *g, struct record *r,
         locate_in_memory(e, loc);
         return 0;
     }
-    return locate_on_disk(s, g, r, e, loc);
+    return entry_write(s, g, r, e, loc);
 }
 
 /* Cut off everything from FROM on; what says so has been queued. */

@@ -12,6 +12,11 @@
  * only control records (hard state, snapshots, group headers) are live has
  * them written again at the front of the log and is then reused.
  *
+ * Rot. What cannot be read back as it was written is damaged: the store says
+ * so (struct store_damage), goes on, and takes a good body from whoever has
+ * one (store_repair()). It never refuses to start because of it, and never
+ * presents less, or anything else, than what was durable without saying so.
+ *
  * Formats: docs/formats/store.md. Design: section 5. Owner shard only. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -29,6 +34,7 @@ struct error;
 struct logger;
 struct ranges;
 struct store;
+struct timers;
 
 enum {
     STORE_SEGMENT_SIZE_DEFAULT = 64 << 20,
@@ -37,8 +43,12 @@ enum {
     STORE_BATCH_SIZE_MAX = 40 << 20,   /* bytes in one write */
     STORE_GROUPS_MAX = 1 << 20,
     STORE_GROUP_HEADER_SIZE_MAX = 4096,
-    STORE_CACHE_SIZE_DEFAULT = 64 << 20
+    STORE_CACHE_SIZE_DEFAULT = 64 << 20,
+    STORE_TYPE_UNKNOWN = 0 /* of a damaged entry; no entry may have it */
 };
+
+/* 100 GiB in seven hours, for 1 % of what a disk can read. */
+#define STORE_SCRUB_RATE_DEFAULT ((uint64_t)4 << 20)
 
 /* One entry: `type` is the raft library's entry type. */
 struct store_entry {
@@ -68,6 +78,52 @@ struct store_group_info {
     struct store_snapshot snapshot;
     qr_index first_index; /* snapshot.index + 1, or 1 */
     qr_index last_index;  /* first_index - 1 when there is nothing after */
+    /* STORE_DAMAGE_MEMORY: nothing here but `id` can be relied on, and `header`
+     * if it is not empty. */
+    bool is_lost;
+};
+
+enum store_damage_kind {
+    /* The body of one entry is lost; everything else about it is known, and
+     * so is everything else about its group. Ends with store_repair(), or when
+     * the entry is cut off, released or deleted. */
+    STORE_DAMAGE_ENTRY,
+    /* The group's hard state, snapshot or extent cannot be relied on: it may
+     * have voted, or stored and acknowledged entries, that the store no longer
+     * knows of. Such a replica must never vote or acknowledge again; a new one
+     * takes its place. Ends with store_group_delete(), the only thing that may
+     * be asked of the group besides store_group_info(). Found at a start only:
+     * a running store knows these things.
+     *
+     * With group 0: groups that the store does not list may have been here.
+     * Every replica that was placed on this shard before this start and that
+     * store_group_info() does not know is to be treated the same way. It is
+     * reported at each start until store_accept_loss(). */
+    STORE_DAMAGE_MEMORY
+};
+
+/* One thing that has rotted. */
+struct store_damage {
+    enum store_damage_kind kind;
+    qr_group_id group;
+    /* ENTRY only. */
+    qr_index index;
+    qr_term term;
+    /* As it was appended, or STORE_TYPE_UNKNOWN: the record as a whole is
+     * gone and only its neighbours told its index and term. */
+    uint8_t type;
+};
+
+/* Whether there is room to write to. A segment is made before it is needed, so
+ * running out of space is a state and never a failure. */
+enum store_space {
+    STORE_SPACE_OK,
+    STORE_SPACE_LOW, /* another segment cannot be made, or soon could not be */
+    /* Only the reserve is left: for hard state, settling, snapshots and what
+     * gives space back. Append nothing that brings a body from outside. What is
+     * appended all the same waits for space, in memory, and becomes durable
+     * when there is some. */
+    STORE_SPACE_FULL
 };
 
 struct store_config {
@@ -81,7 +137,19 @@ struct store_config {
     void (*on_durable)(void *arg, uint64_t batch);
     /* The disk failed (text for people); the process must stop. */
     void (*on_failure)(void *arg, const char *text);
-    void *arg;
+    /* An entry turned out to be damaged, at a read or by the scrub; once an
+     * entry, until it is repaired. May be NULL. Called from within
+     * store_read() and from completions of the disk, so it only takes note: it
+     * must not call the store. What a start finds is not reported here but
+     * listed by store_foreach_damage(). */
+    void (*on_damage)(void *arg, const struct store_damage *damage);
+    void *arg; /* of all callbacks */
+    /* Clock and timers of the shard, which outlive the store, for what it does
+     * by itself: scrubbing, sealing what is at rest, asking again for space.
+     * TIMERS NULL: it does nothing by itself. */
+    struct timers *timers;
+    uint64_t (*now_ms)(void *arg);
+    uint64_t scrub_rate; /* bytes read per second; 0: no scrubbing */
 };
 
 struct store_stats {
@@ -94,11 +162,19 @@ struct store_stats {
     uint64_t live_bytes;
     uint64_t cache_bytes;
     uint64_t disk_bytes; /* segments * segment_size */
+    uint64_t damaged;    /* entries that are, now */
+    uint64_t damages;    /* found since the start, and at it */
+    uint64_t repaired;   /* of those, by store_repair() or out of memory */
+    uint64_t groups_lost;
+    uint64_t scrubbed_bytes;
+    uint64_t scrub_passes; /* over everything that is live */
 };
 
 /* Open the log in config->disk and recover it: synchronous, start-up only.
- * A torn tail is cut off silently (it was never confirmed); rot before it is
- * -QR_ECORRUPT with segment and offset in ERR. */
+ * A torn tail is cut off silently (it was never confirmed). Rot is no error:
+ * see store_foreach_damage(). Errors: -QR_ECONFLICT (files of another node or
+ * shard), -QR_EVERSION (of a newer program), -QR_EIO, -QR_ENOSPC; file, offset
+ * and remedy in ERR. */
 MUST_USE int store_open(const struct store_config *config, struct store **out,
                         struct error *err);
 /* Wait-free close: forgets what is queued but not flushed, closes files. What
@@ -161,7 +237,8 @@ uint64_t store_current(const struct store *s);
 /* The term of entry INDEX (also of the snapshot's index), or 0. */
 qr_term store_term(const struct store *s, qr_group_id group, qr_index index);
 /* Entry INDEX with a new reference in out->data (caller unrefs): from memory,
- * or with a blocking read. -QR_ENOENT, -QR_ECORRUPT, -QR_EIO. */
+ * or with a blocking read. -QR_ENOENT; -QR_ECORRUPT, -QR_EIO: it is damaged now
+ * (on_damage was called unless that was known). */
 MUST_USE int store_read(struct store *s, qr_group_id group, qr_index index,
                         struct store_entry *out);
 /* Whether store_read() would be served from memory. */
@@ -181,6 +258,29 @@ struct store_fetch {
 /* Start FETCH (group, index, done set): calls done once, later (never from
  * within this call). */
 void store_fetch(struct store *s, struct store_fetch *fetch);
+
+/* Everything that is damaged now, by group and index. Call it after
+ * store_open(), before groups are started. CB must not call the store. */
+void store_foreach_damage(struct store *s,
+                          void (*cb)(void *arg,
+                                     const struct store_damage *damage),
+                          void *arg);
+/* Whether entry INDEX is known to be damaged; store_read() of it would be
+ * -QR_ECORRUPT without looking. Cheap. */
+bool store_is_damaged(const struct store *s, qr_group_id group, qr_index index);
+/* ENTRY, from elsewhere, is what entry INDEX was: same group, index and term,
+ * which in Raft name one content for ever. Its body can be read at once and is
+ * written again; *BATCH carries it. Takes a reference of the data. An entry
+ * that is not damaged is left alone, with 0.
+ *   -QR_ENOENT     no such group or entry (any more), or the group is lost
+ *   -QR_ECONFLICT  its term or, if known, type or size is another one */
+MUST_USE int store_repair(struct store *s, qr_group_id group, qr_index index,
+                          const struct store_entry *entry, uint64_t *batch);
+/* All that STORE_DAMAGE_MEMORY with group 0 stands for has been replaced, and
+ * the cluster knows: forget it for good. Harmless if there is none. */
+void store_accept_loss(struct store *s);
+/* Cheap. Changes between two turns; ask again rather than remember. */
+enum store_space store_space(const struct store *s);
 
 /* Groups whose unsnapshotted entries keep the oldest segment from reuse, up to
  * MAX; the host asks them for a snapshot when store_is_pressed(). */

@@ -75,6 +75,7 @@ struct group {
     qr_group_id id;
     bool is_volatile;
     bool has_snapshot;
+    bool is_lost; /* STORE_DAMAGE_MEMORY */
     struct slice header;
     qr_term term;
     qr_replica_id vote;
@@ -83,6 +84,7 @@ struct group {
     qr_index last_index;
     uint64_t tail_bytes; /* its part of the store's */
     struct group_log entries;
+    uint64_t damaged; /* of those */
     struct staged *staged;
     size_t staged_count;
     size_t staged_capacity;
@@ -195,5 +197,9 @@ struct store {
 
 /* The disk, or the room on it, is gone: tell the owner, once. */
 void store_fail(struct store *s, int rv, const char *what);
+/* Queue E, of the durable group G, as record R, of which type and index are
+ * set; its body is cached. LOC says where it went. Returns the batch. */
+uint64_t entry_write(struct store *s, const struct group *g, struct record *r,
+                     const struct store_entry *e, struct entry_loc *loc);
 
 #endif

@@ -170,7 +170,7 @@ Test(record, record_refuses_damage_anywhere)
     }
     cr_assert_eq(record_decode(b, 47, &got, &crc), -QR_ECORRUPT);
     cr_assert_eq(record_decode(b, 31, &got, &crc), -QR_ECORRUPT);
-    r.type = (enum record_type)8;
+    r.type = (enum record_type)77;
     seal(&r, b, 16);
     cr_assert_eq(record_decode(b, sizeof(b), &got, &crc), -QR_ECORRUPT);
 }

@@ -18,6 +18,15 @@ on_durable(void *arg, uint64_t batch)
 }
 
 static void
+on_damage(void *arg, const struct store_damage *damage)
+{
+    struct rig *r = arg;
+
+    r->damages++;
+    r->damage = *damage;
+}
+
+static void
 on_failure(void *arg, const char *text)
 {
     struct rig *r = arg;
@@ -39,6 +48,7 @@ rig_init(struct rig *r, uint64_t seed)
     memset(r->config.node_uuid, 0x5a, sizeof(r->config.node_uuid));
     r->config.on_durable = on_durable;
     r->config.on_failure = on_failure;
+    r->config.on_damage = on_damage;
     r->config.arg = r;
     rig_must_open(r);
 }

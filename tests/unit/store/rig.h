@@ -21,7 +21,9 @@ struct rig {
     struct disk_sim *sim;
     struct store_config config;
     struct store *store;
-    uint64_t durable; /* as told to us */
+    uint64_t durable;           /* as told to us */
+    struct store_damage damage; /* the last one told */
+    unsigned damages;
     unsigned failures;
     char failure[RIG_TEXT_SIZE];
     struct error err;

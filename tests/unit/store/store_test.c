@@ -391,7 +391,7 @@ Test(store, reads_are_verified)
 
     rig_init(&r, 15);
     rig_create(&r, 16);
-    rig_append(&r, 16, 1, 1, 1, 5000);
+    rig_append(&r, 16, 1, 2, 1, 5000);
     rig_settle(&r);
     rig_reopen(&r);
     cr_assert_eq(disk_sim_flip(r.sim, "segment-00000001.log", 3000, 1), 0);
@@ -400,11 +400,12 @@ Test(store, reads_are_verified)
     disk_sim_complete_all(r.sim);
     cr_assert_eq(f.base.result, -QR_ECORRUPT);
     disk_sim_fail_reads(r.sim, 0, -QR_EIO);
-    cr_assert_eq(store_read(r.store, 16, 1, &e), -QR_EIO);
-    fetch(&r, &f, 16, 1);
+    fetch(&r, &f, 16, 2);
     disk_sim_complete_all(r.sim);
     cr_assert_eq(f.base.result, -QR_EIO);
-    cr_assert_eq(store_read(r.store, 16, 2, &e), -QR_ENOENT);
+    disk_sim_fail_reads(r.sim, 0, 0);
+    cr_assert_eq(store_read(r.store, 16, 2, &e), -QR_ECORRUPT);
+    cr_assert_eq(store_read(r.store, 16, 3, &e), -QR_ENOENT);
     cr_assert_eq(store_read(r.store, 17, 1, &e), -QR_ENOENT);
     rig_deinit(&r);
 }
