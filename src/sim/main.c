@@ -25,6 +25,7 @@ enum {
     JOBS_MAX = 64,
     SECONDS_DEFAULT = 20,
     LISTS_MAX = 16,
+    PATH_SIZE = 4096,
     EXIT_USAGE = 2,
     GO_ON = -1
 };
@@ -42,6 +43,7 @@ struct options {
     uint64_t jobs;
     uint64_t shrink_seconds;
     const char *plan_file;
+    const char *keep;
     struct list lists[LISTS_MAX];
     size_t lists_count;
     bool prints_plan;
@@ -76,6 +78,7 @@ static const char usage[] =
     "      --trace        print what happens\n"
     "      --no-shrink    do not make a failure's plan smaller\n"
     "      --shrink N     make it smaller for at most N seconds (90)\n"
+    "      --keep DIR     write a failure's plan and trace there\n"
     "      --twice        run each seed twice and compare the traces\n"
     "  -q, --quiet        only failures and the sum\n"
     "  -h, --help         print this\n";
@@ -145,6 +148,9 @@ set_option(struct options *o, int option, const char *text)
     case 'p':
         o->plan_file = text;
         return GO_ON;
+    case 'k':
+        o->keep = text;
+        return GO_ON;
     case 'P':
         o->prints_plan = true;
         return GO_ON;
@@ -195,6 +201,7 @@ parse(int argc, char **argv, struct options *o)
         {"only", required_argument, NULL, OPTION_ONLY},
         {"off", required_argument, NULL, OPTION_OFF},
         {"plan", required_argument, NULL, 'p'},
+        {"keep", required_argument, NULL, 'k'},
         {"print-plan", no_argument, NULL, 'P'},
         {"trace", no_argument, NULL, 'T'},
         {"no-shrink", no_argument, NULL, 'n'},
@@ -330,6 +337,37 @@ put_command(const struct options *o, const struct sim_plan *plan,
     mem_free(full);
 }
 
+/* Into the directory that was asked for. */
+static void
+keep(const struct options *o, const struct sim_plan *plan)
+{
+    struct sim_world_config config = {.plan = plan, .is_traced = true};
+    struct sim_world_result result;
+    char path[PATH_SIZE];
+    struct buf b;
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/seed-%" PRIu64 ".plan", o->keep,
+                   plan->seed);
+    buf_init(&b);
+    sim_plan_print(plan, &b);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0 || write(fd, b.data, b.size) != (ssize_t)b.size) {
+        (void)fprintf(stderr, "quorate-sim: cannot write '%s'\n", path);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    buf_deinit(&b);
+    (void)snprintf(path, sizeof(path), "%s/seed-%" PRIu64 ".trace", o->keep,
+                   plan->seed);
+    config.trace_path = path;
+    if (sim_job_run(&config, &result) == 0) {
+        (void)printf("seed %" PRIu64 ": the trace is in %s\n", plan->seed,
+                     path);
+    }
+}
+
 static void
 report(const struct options *o, const struct sim_plan *plan,
        const struct sim_world_result *result)
@@ -357,6 +395,9 @@ report(const struct options *o, const struct sim_plan *plan,
         buf_putf(&b, "seed %" PRIu64 ": replay with ", plan->seed);
         put_command(o, small, &b);
         print(&b);
+    }
+    if (o->keep != NULL) {
+        keep(o, small);
     }
     mem_free(small);
 }

@@ -21,6 +21,11 @@ run_child(const struct sim_world_config *config, int result_fd, int text_fd)
 
     (void)alarm(SIM_JOB_SECONDS_MAX);
     (void)dup2(text_fd, STDERR_FILENO);
+    if (config->trace_path != NULL &&
+        freopen(config->trace_path, "w", stdout) == NULL) {
+        (void)fprintf(stderr, "cannot write the trace\n");
+        _exit(1);
+    }
     /* What was traced before an assertion fails must not be lost. */
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     sim_world_run(config, &result);

@@ -11,6 +11,8 @@
 struct sim_world_config {
     const struct sim_plan *plan;
     bool is_traced; /* the readable trace, on standard output */
+    /* With is_traced: into this file instead, by sim_job_start(); or NULL. */
+    const char *trace_path;
 };
 
 /* What a run came to. */
