@@ -35,6 +35,7 @@ channel_open(struct amqp_connection *c, uint16_t number)
     ch->number = number;
     ch->next_tag = 1;
     ch->in.properties = slice_empty();
+    list_init(&ch->in.link);
     ring_init(&ch->waiting, sizeof(struct amqp_waiting));
     confirms_init(&ch->confirms);
     unacked_init(&ch->unacked);

@@ -63,6 +63,8 @@ struct amqp_assembly {
     struct block *chunk; /* the last piece's, while it has room */
     uint64_t body_size;
     uint64_t received;
+    size_t held;      /* bytes of memory; part of connection.incomplete_bytes */
+    struct list link; /* amqp_connection.incomplete, or self-linked */
 };
 
 /* Input that waits for a call; the payload is a reference. */
@@ -160,6 +162,8 @@ void amqp_publish_header(struct amqp_channel *ch, const struct slice *payload);
 void amqp_publish_body(struct amqp_channel *ch, const struct slice *payload);
 /* Drop what has arrived of a message; close the publisher. */
 void amqp_publish_release(struct amqp_channel *ch);
+/* The input has been looked through: what is incomplete lets go of it. */
+void amqp_publish_keep(struct amqp_connection *c);
 /* A handler. */
 void amqp_confirm_select(struct amqp_channel *ch, const struct amqp_method *m);
 

@@ -48,6 +48,7 @@ amqp_consume_release(struct amqp_channel *ch)
     ch->holders_count = 0;
     ch->subject = NULL;
     ch->reply = NULL;
+    ch->c->consumers -= ch->listed.consumers_count;
     ch->listed.consumers_count = 0;
     ch->listed.unacknowledged = 0;
 }
@@ -228,6 +229,7 @@ consumer_leave(struct amqp_consumer *consumer)
         consumer) {
         (void)strmap_remove(&ch->tags, consumer->name, consumer->name_size);
         ch->listed.consumers_count--;
+        ch->c->consumers--;
     }
 }
 
@@ -321,6 +323,13 @@ consume_check(struct amqp_channel *ch, const struct amqp_basic_consume *m)
                           AMQP_CONSUMERS_MAX);
         return false;
     }
+    if (ch->c->consumers >= AMQP_CONNECTION_CONSUMERS_MAX) {
+        amqp_channel_fail(ch, AMQP_RESOURCE_ERROR,
+                          "number of consumers of the connection has reached "
+                          "its maximum (%d)",
+                          AMQP_CONNECTION_CONSUMERS_MAX);
+        return false;
+    }
     if (amqp_table_get(m->arguments, "x-priority", &v)) {
         amqp_channel_fail(ch, AMQP_NOT_IMPLEMENTED,
                           "consumer argument 'x-priority'");
@@ -353,6 +362,7 @@ amqp_consumer_add(struct amqp_channel *ch, const struct amqp_basic_consume *m)
     list_push_back(&ch->consumers, &consumer->link);
     (void)strmap_put(&ch->tags, tag.data, tag.size, consumer);
     ch->listed.consumers_count++;
+    ch->c->consumers++;
     return consumer;
 }
 

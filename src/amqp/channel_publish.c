@@ -69,10 +69,34 @@ publish_open(struct amqp_channel *ch)
     amqp_connection_blocked_check(ch->c);
 }
 
+/* SIZE bytes more are held for a message that is not complete yet. */
+static bool
+publish_hold(struct amqp_channel *ch, size_t size)
+{
+    struct amqp_connection *c = ch->c;
+
+    ch->in.held += size;
+    c->incomplete_bytes += size;
+    if (c->incomplete_bytes <= AMQP_INCOMPLETE_BYTES_MAX) {
+        return true;
+    }
+    amqp_connection_fail(c, AMQP_RESOURCE_ERROR, AMQP_basic_publish,
+                         "more than %d bytes of messages are incomplete on "
+                         "the channels of this connection",
+                         AMQP_INCOMPLETE_BYTES_MAX);
+    return false;
+}
+
 /* Forget what has arrived; the next frame is a method. */
 static void
-publish_reset(struct amqp_assembly *in)
+publish_reset(struct amqp_channel *ch)
 {
+    struct amqp_assembly *in = &ch->in;
+
+    ASSERT(ch->c->incomplete_bytes >= in->held);
+    ch->c->incomplete_bytes -= in->held;
+    in->held = 0;
+    list_remove(&in->link);
     in->expect = AMQP_EXPECT_METHOD;
     slice_unref(&in->properties);
     for (size_t i = 0; i < in->pieces_count; i++) {
@@ -85,7 +109,7 @@ publish_reset(struct amqp_assembly *in)
 void
 amqp_publish_release(struct amqp_channel *ch)
 {
-    publish_reset(&ch->in);
+    publish_reset(ch);
     if (ch->is_publishing) {
         ch->is_publishing = false;
         broker_publisher_close(&ch->publisher);
@@ -172,7 +196,7 @@ publish_complete(struct amqp_channel *ch)
     if (routed == 0 && in->is_mandatory) {
         publish_return(ch, &message);
     }
-    publish_reset(in);
+    publish_reset(ch);
 }
 
 /* The user-id property, if there is one, is the publisher's own name. */
@@ -298,6 +322,27 @@ amqp_publish_header(struct amqp_channel *ch, const struct slice *payload)
     in->expect = AMQP_EXPECT_BODY;
     if (header.body_size == 0) {
         publish_complete(ch);
+    } else {
+        list_push_back(&ch->c->incomplete, &in->link);
+    }
+}
+
+void
+amqp_publish_keep(struct amqp_connection *c)
+{
+    struct list *entry = NULL;
+
+    while ((entry = list_pop_front(&c->incomplete)) != NULL) {
+        struct amqp_channel *ch =
+            list_entry(entry, struct amqp_channel, in.link);
+        struct slice own =
+            slice_copy(ch->in.properties.data, ch->in.properties.size);
+
+        slice_unref(&ch->in.properties);
+        ch->in.properties = own;
+        if (!publish_hold(ch, own.size)) {
+            return;
+        }
     }
 }
 
@@ -312,20 +357,36 @@ publish_add_piece(struct amqp_assembly *in)
     return &in->pieces[in->pieces_count++];
 }
 
-/* Copy SIZE bytes behind what chunks hold already. */
-static void
-publish_gather(struct amqp_assembly *in, const uint8_t *data, size_t size)
+/* A chunk for what comes next, as large as what came already: an announced
+ * size alone costs nothing. */
+static struct block *
+publish_chunk(const struct amqp_assembly *in)
 {
+    uint64_t size = MAX(in->received, (uint64_t)AMQP_BODY_CHUNK_SIZE_MIN);
+    uint64_t left = in->body_size - in->received;
+
+    size = MIN(size, (uint64_t)AMQP_BODY_CHUNK_SIZE);
+    return block_new((size_t)MIN(size, left));
+}
+
+/* Copy SIZE bytes behind what chunks hold already. False: the connection has
+ * failed. */
+static bool
+publish_gather(struct amqp_channel *ch, const uint8_t *data, size_t size)
+{
+    struct amqp_assembly *in = &ch->in;
+
     while (size > 0) {
         struct slice *piece = NULL;
         size_t count = 0;
 
         if (in->chunk == NULL) {
-            uint64_t left = in->body_size - in->received;
-
-            in->chunk = block_new(MIN(left, AMQP_BODY_CHUNK_SIZE));
+            in->chunk = publish_chunk(in);
             *publish_add_piece(in) =
                 (struct slice){in->chunk, in->chunk->data, 0};
+            if (!publish_hold(ch, in->chunk->size)) {
+                return false;
+            }
         }
         piece = &in->pieces[in->pieces_count - 1];
         count = MIN(size, in->chunk->size - piece->size);
@@ -338,6 +399,7 @@ publish_gather(struct amqp_assembly *in, const uint8_t *data, size_t size)
             in->chunk = NULL;
         }
     }
+    return true;
 }
 
 void
@@ -357,8 +419,11 @@ amqp_publish_body(struct amqp_channel *ch, const struct slice *payload)
         (payload->size >= AMQP_BODY_PIECE_MIN && in->chunk == NULL)) {
         *publish_add_piece(in) = slice_ref(payload);
         in->received += payload->size;
-    } else {
-        publish_gather(in, payload->data, payload->size);
+        if (in->received < in->body_size && !publish_hold(ch, payload->size)) {
+            return;
+        }
+    } else if (!publish_gather(ch, payload->data, payload->size)) {
+        return;
     }
     if (in->received == in->body_size) {
         publish_complete(ch);

@@ -138,6 +138,7 @@ amqp_connection_new(const struct amqp_config *config, struct broker *broker,
     list_init(&c->telling);
     list_init(&c->hungry);
     list_init(&c->fresh);
+    list_init(&c->incomplete);
     c->fresh_ms = NEVER;
     buf_init(&c->out.frames);
     ring_init(&c->out.marks, sizeof(struct amqp_mark));
@@ -342,6 +343,7 @@ amqp_connection_input(struct amqp_connection *c, const struct slice *bytes)
         used += step;
         c->need = 1;
     }
+    amqp_publish_keep(c);
     c->unread = bytes->size - used;
     return used;
 }

@@ -67,7 +67,7 @@ struct amqp_output {
     struct buf frames; /* under construction; empty between calls */
     uint64_t written;  /* bytes, ever */
     uint64_t taken;    /* of them, by the socket, as far as is known */
-    uint64_t answers;  /* bytes of answers that may not be taken yet */
+    uint64_t answers;  /* bytes but deliveries' that may not be taken yet */
     struct ring marks; /* struct amqp_mark */
 };
 
@@ -113,6 +113,10 @@ struct amqp_connection {
     size_t congested;    /* channels whose publisher is */
     size_t waiting_frames;
     size_t waiting_bytes;
+    struct list incomplete;  /* channels whose message's properties still
+                                refer to the input */
+    size_t incomplete_bytes; /* of messages, on all channels */
+    size_t consumers;        /* of all channels */
 };
 
 static inline struct meta_text

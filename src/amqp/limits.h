@@ -22,8 +22,10 @@ enum {
     AMQP_TABLE_SIZE_MAX = AMQP_FRAME_SIZE_MAX,
     AMQP_SHORTSTR_MAX = 255,
 
-    /* Consumers of a channel; more: 506 RESOURCE_ERROR. */
+    /* Consumers of a channel, and of a connection; more: 506
+     * RESOURCE_ERROR. */
     AMQP_CONSUMERS_MAX = 8192,
+    AMQP_CONNECTION_CONSUMERS_MAX = 65536,
     /* Queues that one channel has unsettled messages of basic.get from; more:
      * 506. Idle ones make room. */
     AMQP_GET_QUEUES_MAX = 256,
@@ -38,6 +40,11 @@ enum {
      * small frames costs its own size and not that of what it was read in. */
     AMQP_BODY_PIECE_MIN = 16384,
     AMQP_BODY_CHUNK_SIZE = 65536,
+    AMQP_BODY_CHUNK_SIZE_MIN = 1024, /* of the first, if not the body's size */
+    /* Bytes of messages that are incomplete on all channels of a connection;
+     * more: 506 RESOURCE_ERROR. Not reading would be no answer: they would
+     * stay incomplete. */
+    AMQP_INCOMPLETE_BYTES_MAX = 64 << 20,
 
     /* Bodies up to this are copied behind their frame's head on the way out;
      * larger ones go by reference. */
@@ -58,9 +65,11 @@ enum {
     /* Bytes of deliveries to such consumers that are counted as one when the
      * socket takes them. */
     AMQP_DRAIN_MARK_BYTES = 16384,
-    /* Answers (basic.get-ok, basic.return) that the client has not taken: at
-     * this many bytes it is not read, until half of them are gone. */
-    AMQP_ANSWERS_BYTES_MAX = 4 << 20
+    /* Answers (all that is sent but deliveries; confirms, too) that the client
+     * has not taken: at this many bytes it is not read, until half of them are
+     * gone. From the lower figure on, a turn looks what was taken. */
+    AMQP_ANSWERS_BYTES_MAX = 4 << 20,
+    AMQP_ANSWERS_BYTES_LOOK = 64 << 10
 };
 
 #endif

@@ -51,13 +51,29 @@ output_put_method(struct buf *b, uint16_t channel, const struct amqp_method *m)
     amqp_frame_end(b, mark);
 }
 
+/* SIZE bytes of answers were written. */
+static void
+output_answered(struct amqp_connection *c, uint64_t size)
+{
+    c->out.answers += size;
+    if (c->out.answers > AMQP_ANSWERS_BYTES_MAX) {
+        amqp_connection_pause(c, AMQP_PAUSE_ANSWERS, true);
+    }
+    if (c->out.answers > AMQP_ANSWERS_BYTES_LOOK) {
+        amqp_connection_want_turn(c);
+    }
+}
+
 void
 amqp_output_method(struct amqp_connection *c, uint16_t channel,
                    const struct amqp_method *m)
 {
+    uint64_t before = c->out.written;
+
     if (output_is_open(c)) {
         output_put_method(&c->out.frames, channel, m);
         output_flush(c);
+        output_answered(c, c->out.written - before);
     }
 }
 
@@ -140,11 +156,7 @@ amqp_output_content(struct amqp_connection *c, const struct amqp_outgoing *o)
     }
     output_flush(c);
     if (o->is_answer) {
-        c->out.answers += c->out.written - before;
-        if (c->out.answers > AMQP_ANSWERS_BYTES_MAX) {
-            amqp_connection_pause(c, AMQP_PAUSE_ANSWERS, true);
-        }
-        amqp_connection_want_turn(c);
+        output_answered(c, c->out.written - before);
     }
 }
 

@@ -42,6 +42,7 @@ net_new(uv_loop_t *loop, net_wake_cb wake, void *arg)
     list_init(&net->dirty);
     list_init(&net->ready);
     list_init(&net->listeners);
+    list_init(&net->left);
     return net;
 }
 

@@ -25,10 +25,26 @@ stream_unread(const struct stream *s)
 static void
 stream_in_drop(struct stream *s)
 {
+    list_remove(&s->left_entry);
     block_unref(s->in_block);
     s->in_block = NULL;
     s->in_start = 0;
     s->in_end = 0;
+}
+
+void
+stream_in_leave(struct stream *s)
+{
+    size_t unread = stream_unread(s);
+    struct block *own = block_new(MAX(s->need, unread));
+
+    ASSERT(unread > 0);
+    ASSERT(s->in_block == s->net->shared);
+    memcpy(own->data, s->in_block->data + s->in_start, unread);
+    stream_in_drop(s);
+    s->in_block = own;
+    s->in_own = true;
+    s->in_end = unread;
 }
 
 /* A fresh shared block unless the present one has SIZE bytes of room. */
@@ -36,12 +52,16 @@ static void
 stream_shared_room(struct net *net, size_t size)
 {
     struct block *b = net->shared;
+    struct list *entry = NULL;
 
     if (b != NULL &&
         atomic_load_explicit(&b->refs, memory_order_acquire) == 1) {
         net->shared_used = 0; /* nobody refers to anything in it */
     }
     if (b == NULL || b->size - net->shared_used < size) {
+        while ((entry = list_pop_front(&net->left)) != NULL) {
+            stream_in_leave(list_entry(entry, struct stream, left_entry));
+        }
         block_unref(b);
         net->shared = block_new(NET_READ_BLOCK_SIZE);
         net->shared_used = 0;
@@ -56,9 +76,11 @@ stream_in_move(struct stream *s, size_t want)
     struct block *block = NULL;
     size_t at = 0;
     size_t unread = stream_unread(s);
+    bool is_own = want > NET_READ_BLOCK_SIZE / 2;
 
-    s->in_own = want > NET_READ_BLOCK_SIZE / 2;
-    if (s->in_own) {
+    /* They are on their way already. */
+    list_remove(&s->left_entry);
+    if (is_own) {
         block = block_new(want + NET_READ_ROOM_MIN);
     } else {
         stream_shared_room(net, want);
@@ -69,6 +91,7 @@ stream_in_move(struct stream *s, size_t want)
         memcpy(block->data + at, s->in_block->data + s->in_start, unread);
     }
     block_unref(s->in_block);
+    s->in_own = is_own;
     s->in_block = block;
     s->in_start = at;
     s->in_end = at + unread;
@@ -109,6 +132,15 @@ stream_in_keep(struct stream *s)
     }
 }
 
+/* S has unread bytes; if they lie in the shared block, remember that. */
+static void
+stream_in_note(struct stream *s)
+{
+    if (s->in_block == s->net->shared && !list_is_linked(&s->left_entry)) {
+        list_push_back(&s->net->left, &s->left_entry);
+    }
+}
+
 /* Offer all unread bytes. */
 static void
 stream_deliver(struct stream *s)
@@ -127,6 +159,8 @@ stream_deliver(struct stream *s)
     }
     if (stream_unread(s) == 0) {
         stream_in_drop(s);
+    } else {
+        stream_in_note(s);
     }
 }
 
@@ -157,6 +191,8 @@ stream_on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf)
     }
     if (stream_unread(s) == 0) {
         stream_in_drop(s);
+    } else {
+        stream_in_note(s);
     }
     if (size == UV_EOF) {
         stream_on_end(s);
@@ -204,6 +240,7 @@ stream_new(struct net *net, bool is_pipe)
     ring_init(&s->out, sizeof(struct slice));
     list_init(&s->dirty_entry);
     list_init(&s->ready_entry);
+    list_init(&s->left_entry);
     list_push_back(&net->streams, &s->entry);
     net->streams_count++;
     if (is_pipe) {

@@ -32,6 +32,7 @@ struct net {
     size_t streams_count;
     struct block *shared; /* what streams without leftovers read into */
     size_t shared_used;   /* bytes at its start that somebody may refer to */
+    struct list left;     /* streams with unread bytes in `shared` */
     struct block *spare[NET_SPARE_MAX];
     size_t spare_count;
     bool closing;
@@ -59,6 +60,7 @@ struct stream {
     struct list entry;       /* in net->streams */
     struct list dirty_entry; /* in net->dirty, or self-linked */
     struct list ready_entry; /* in net->ready, or self-linked */
+    struct list left_entry;  /* in net->left, or self-linked */
     const struct stream_transport *transport;
     struct stream_events events;
     bool started;
@@ -126,6 +128,11 @@ void stream_out_flush(struct stream *s);
 void stream_out_deinit(struct stream *s);
 /* Something was queued: on the dirty list with it. */
 void stream_out_mark(struct stream *s);
+
+/* The shared block is about to be another: S's unread bytes go to a block of
+ * their own, so that they do not hold on to all of it for as long as S waits
+ * for the rest of a frame. */
+void stream_in_leave(struct stream *s);
 
 /* Put the streams' out blocks back for reuse, or take one. */
 struct block *net_spare_take(struct net *net);

@@ -1,5 +1,6 @@
 /* Publishing: content in every shape, returns, confirms. */
 #include "amqp/channel.h"
+#include "base/mem.h"
 #include "client.h"
 #include "lib/harness.h"
 
@@ -128,8 +129,9 @@ Test(channel_publish, tiny_frames_cost_few_pieces)
     fill_large();
     client_put_publish(&c, 1, "", "q", large, LARGE, 3);
     client_pump(&c);
+    /* Chunks double up to the largest: 1 + 1 + 2 + 4 ... KiB. */
     cr_assert_leq(fake_broker_stats(c.broker)->last_body_pieces,
-                  LARGE / AMQP_BODY_CHUNK_SIZE + 1);
+                  LARGE / AMQP_BODY_CHUNK_SIZE + 8);
     expect_in_queue(large, LARGE);
 }
 
@@ -416,4 +418,68 @@ Test(channel_publish, a_message_cut_off_by_the_end_is_forgotten)
     client_pump(&c);
     amqp_connection_lost(c.connection);
     cr_assert_eq(fake_broker_stats(c.broker)->published, 0);
+}
+
+/* Half of a message on each of COUNT channels. */
+static void
+put_halves(uint16_t first, uint16_t count, const uint8_t *body, size_t size)
+{
+    struct amqp_method m = publish("q");
+
+    for (uint16_t i = first; i < first + count; i++) {
+        client_open(&c, i);
+        client_put_method(&c, i, &m);
+        client_put_header(&c, i, 2 * size);
+        for (size_t at = 0; at < size; at += 4000) {
+            client_put_body(&c, i, body + at, MIN(size - at, 4000));
+        }
+        client_pump(&c);
+    }
+}
+
+Test(channel_publish, incomplete_messages_of_a_connection_have_a_bound)
+{
+    size_t size = 8 << 20;
+    uint8_t *body = mem_zalloc(1, size);
+
+    put_halves(2, 7, body, size);
+    cr_assert_leq(c.connection->incomplete_bytes, AMQP_INCOMPLETE_BYTES_MAX);
+    client_put_publish(&c, 1, "", "q", "x", 1, 1);
+    client_pump(&c);
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), 1);
+    put_halves(9, 1, body, size);
+    client_expect_error(&c, 0, 506,
+                        "RESOURCE_ERROR - more than 67108864 bytes of messages "
+                        "are incomplete on the channels of this connection");
+    cr_assert_eq(c.connection->incomplete_bytes, 0);
+    mem_free(body);
+}
+
+Test(channel_publish, an_announced_size_costs_nothing)
+{
+    struct amqp_method m = publish("q");
+
+    client_put_method(&c, 1, &m);
+    client_put_header(&c, 1, 16 << 20);
+    client_put_body(&c, 1, "x", 1);
+    client_pump(&c);
+    cr_assert_leq(c.connection->incomplete_bytes,
+                  AMQP_BODY_CHUNK_SIZE_MIN + 64);
+}
+
+Test(channel_publish, an_incomplete_message_lets_go_of_the_input)
+{
+    const struct amqp_channel *ch = NULL;
+    struct amqp_method m = publish("q");
+
+    client_put_method(&c, 1, &m);
+    client_put_header(&c, 1, 10);
+    client_pump(&c);
+    ch = map_get(&c.connection->channels, 1);
+    cr_assert_not_null(ch);
+    cr_assert_eq(ch->in.properties.block->size, ch->in.properties.size);
+    client_put_body(&c, 1, "0123456789", 10);
+    client_pump(&c);
+    expect_in_queue("0123456789", 10);
+    cr_assert_eq(c.connection->incomplete_bytes, 0);
 }

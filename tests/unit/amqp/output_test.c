@@ -235,3 +235,51 @@ Test(output, who_does_not_take_answers_is_not_read)
     amqp_connection_writable(c.connection, AMQP_ANSWERS_BYTES_MAX / 2 - 1);
     cr_assert(c.is_reading);
 }
+
+/* Whatever is asked for: its answers are kept for a client that does not take
+ * them, but only so many. */
+static void
+expect_bound(const struct amqp_method *m)
+{
+    size_t sent = 0;
+
+    c.has_no_backlog = false;
+    c.backlog = 0;
+    while (c.is_reading && sent < 2 * AMQP_ANSWERS_BYTES_MAX) {
+        client_put_method(&c, 1, m);
+        sent++;
+        if (sent % 1000 == 0) {
+            client_pump(&c);
+        }
+    }
+    cr_assert_not(c.is_reading);
+    cr_assert_gt(c.backlog, AMQP_ANSWERS_BYTES_MAX);
+    cr_assert_lt(c.backlog, AMQP_ANSWERS_BYTES_MAX + 1000);
+    c.backlog = 0;
+    amqp_connection_writable(c.connection, 0);
+    cr_assert(c.is_reading);
+}
+
+Test(output, who_does_not_take_small_answers_is_not_read_either)
+{
+    struct amqp_method m = {.id = AMQP_basic_qos};
+
+    expect_bound(&m);
+}
+
+Test(output, who_does_not_take_confirms_is_not_read)
+{
+    size_t sent = 0;
+
+    client_declare(&c, 1, "q");
+    client_confirm_select(&c, 1);
+    c.has_no_backlog = false;
+    c.backlog = 0;
+    while (c.is_reading && sent < AMQP_ANSWERS_BYTES_MAX) {
+        client_put_publish(&c, 1, "", "q", "x", 1, 1);
+        client_pump(&c); /* one confirm each */
+        sent++;
+    }
+    cr_assert_not(c.is_reading);
+    cr_assert_lt(c.backlog, AMQP_ANSWERS_BYTES_MAX + 1000);
+}

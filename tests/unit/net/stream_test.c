@@ -18,6 +18,7 @@
 #include "net/listener.h"
 #include "net/net.h"
 #include "net/stream.h"
+#include "net/stream_internal.h"
 
 enum {
     DEADLINE_MS = 10000,
@@ -316,6 +317,29 @@ Test(stream, carries_over_leftovers_larger_than_a_block)
 {
     check_carry(300007, 0);
     check_carry(300007, 300007);
+}
+
+/* Half a frame, and then nothing for long, while others read a lot. */
+Test(stream, an_unfinished_frame_costs_its_own_size)
+{
+    struct world w;
+    uint8_t *sent = mem_zalloc(1, 1 << 20);
+
+    world_init(&w);
+    world_connect(&w);
+    w.server.unit = 10;
+    stream_write(w.client.stream, "01234", 5);
+    DRIVE_UNTIL(&w, w.server.seen_max == 5);
+    cr_expect_eq(w.server.stream->in_block->size, NET_READ_BLOCK_SIZE);
+    w.client.unit = 4096; /* leaves something, too */
+    stream_write(w.server.stream, sent, 1 << 20);
+    DRIVE_UNTIL(&w, w.client.in_size == 1 << 20);
+    cr_expect_eq(w.server.stream->in_block->size, 5);
+    stream_write(w.client.stream, "56789", 5);
+    DRIVE_UNTIL(&w, w.server.in_size == 10);
+    cr_expect_eq(memcmp(w.server.in, "0123456789", 10), 0);
+    mem_free(sent);
+    world_deinit(&w);
 }
 
 Test(stream, leaves_kept_bytes_alone)
