@@ -107,14 +107,31 @@ class Cluster:
         self.numbers = range(1, nodes + 1)
         self.settings = {"node.shards": shards, "log.console.level": "info"}
         self.settings.update(settings or {})
-        self.ports = Ports()
-        self.dir = tempfile.mkdtemp(prefix="quorate-int-")
+        self.settle()
         self.secret = os.path.join(self.dir, "secret")
         self.write_secret(self.secret)
         self.processes = {}
         self.has_failed = False
         for n in self.numbers:
             self.write_config(n)
+
+    # Where it is: tests/torture has hosts of their own instead.
+
+    def settle(self):
+        """Take ports and a directory."""
+        self.ports = Ports()
+        self.dir = tempfile.mkdtemp(prefix="quorate-int-")
+
+    def unsettle(self):
+        self.ports.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def host(self, _n):
+        return "127.0.0.1"
+
+    def command(self, n):
+        """What starts node N."""
+        return [QUORATED, "--config", self.config(n)]
 
     # Files
 
@@ -152,14 +169,14 @@ class Cluster:
         keys = {
             "node.name": f"n{n}",
             "node.data_dir": self.data(n),
-            "listeners.tcp.default": f"127.0.0.1:{self.port(n)}",
+            "listeners.tcp.default": f"{self.host(n)}:{self.port(n)}",
             "cluster_name": "integration",
             "cluster.secret_file": self.secret,
         }
         if len(self.numbers) > 1:
             for i in self.numbers:
                 keys[f"cluster_formation.classic_config.nodes.{i}"] = \
-                    f"n{i}@127.0.0.1:{self.peer_port(i)}"
+                    f"n{i}@{self.host(i)}:{self.peer_port(i)}"
         keys.update(self.settings)
         keys.update({k.replace("__", "."): v for k, v in changes.items()})
         with open(self.config(n), "w") as f:
@@ -174,7 +191,7 @@ class Cluster:
             raise RuntimeError(f"n{n} runs already")
         with open(self.path(f"n{n}.log"), "a") as log:
             self.processes[n] = subprocess.Popen(
-                [QUORATED, "--config", self.config(n)], cwd=self.dir,
+                self.command(n), cwd=self.dir,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
 
@@ -198,7 +215,7 @@ class Cluster:
         wait_for(serves, f"n{n} serves", deadline_s, 0.05)
         # await_startup may be answered a moment before the port listens.
         wait_for(lambda: socket.create_connection(
-            ("127.0.0.1", self.port(n)), 1).close() is None,
+            (self.host(n), self.port(n)), 1).close() is None,
             f"n{n} accepts AMQP clients", deadline_s)
 
     def pid(self, n):
@@ -241,8 +258,7 @@ class Cluster:
                 process.kill()
             process.wait(DEADLINE_S)
         self.processes = {}
-        self.ports.close()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        self.unsettle()
 
     def keep_logs(self, name):
         """Copy the nodes' logs to where a person finds them."""
@@ -305,7 +321,7 @@ class Cluster:
         options.setdefault("socket_timeout", 10)
         options.setdefault("stack_timeout", 15)
         return pika.ConnectionParameters(
-            "127.0.0.1", self.port(n),
+            self.host(n), self.port(n),
             credentials=pika.PlainCredentials(user, password), **options)
 
     def connect(self, n, **options):

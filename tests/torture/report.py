@@ -1,0 +1,111 @@
+"""The report of a run: JSON for programs, a table for people."""
+import collections
+import json
+import os
+import shutil
+import subprocess
+import time
+
+from verdict import CONTRACTS
+
+FINDINGS_SHOWN = 40
+
+
+def commit():
+    here = os.path.dirname(os.path.abspath(__file__))
+    out = subprocess.run(["git", "-C", here, "rev-parse", "--short", "HEAD"],
+                         capture_output=True, text=True, check=False)
+    return out.stdout.strip() or "unknown"
+
+
+def by_kind(run, verdict):
+    """{kind: figures}: how often, recovery, unavailability. A round with two
+    kinds counts for both."""
+    rows = collections.defaultdict(lambda: {
+        "count": 0, "recovery_max_s": 0.0, "unconfirmed_max_s": 0.0})
+    for r in run.rounds:
+        gap, _ = verdict.longest_gap(r["begin"], r.get("whole", r["begin"]))
+        for kind in r["kinds"]:
+            row = rows[kind]
+            row["count"] += 1
+            row["recovery_max_s"] = round(max(
+                row["recovery_max_s"], r.get("recovery", 0.0)), 2)
+            row["unconfirmed_max_s"] = round(max(
+                row["unconfirmed_max_s"], gap), 2)
+    return dict(rows)
+
+
+def make(run, verdict):
+    seconds = time.monotonic() - run.start
+    recoveries = sorted(r["recovery"] for r in run.rounds if "recovery" in r)
+    calm_gap = max((verdict.longest_gap(a, min(b, run.quiet_since))
+                    for a, b in run.calm if a < run.quiet_since),
+                   default=(0.0, None))
+    return {
+        "commit": commit(),
+        "seed": run.options.seed,
+        "nodes": run.options.nodes,
+        "seconds": round(seconds, 1),
+        "rounds": len(run.rounds),
+        "counts": dict(verdict.counts),
+        "faults": by_kind(run, verdict),
+        "recovery_s": {
+            "median": recoveries and round(
+                recoveries[len(recoveries) // 2], 2),
+            "max": recoveries and round(recoveries[-1], 2)},
+        "calm_unconfirmed_max_s": round(calm_gap[0], 2),
+        "contracts": {name: sum(c == name for c, _ in verdict.findings)
+                      for name in CONTRACTS},
+        "findings": [f"{c}: {text}" for c, text in verdict.findings],
+        "notes": verdict.notes,
+        **run.facts,
+    }
+
+
+def show(result):
+    print(f"\n{result['nodes']} nodes, {result['seconds']:.0f} s, "
+          f"{result['rounds']} rounds of faults, seed {result['seed']}, "
+          f"commit {result['commit']}\n")
+    print(f"{'fault':18} {'times':>5} {'recovery max':>13} "
+          f"{'unconfirmed max':>16}")
+    for kind, row in sorted(result["faults"].items()):
+        print(f"{kind:18} {row['count']:5} {row['recovery_max_s']:11.2f} s "
+              f"{row['unconfirmed_max_s']:14.2f} s")
+    print(f"{'calm':18} {'':5} {'':13} "
+          f"{result['calm_unconfirmed_max_s']:14.2f} s\n")
+    for name, count in result["counts"].items():
+        print(f"{name:18} {count:9}")
+    for name in ("disk_bytes", "memory_bytes"):
+        sizes = [f"{n} {size / (1 << 20):.0f}"
+                 for n, size in result.get(name, {}).items() if size]
+        print(f"{name[:-6] + ' at rest, MiB':18} {', '.join(sizes)}")
+    print()
+    for name, text in CONTRACTS.items():
+        count = result["contracts"][name]
+        if count or name not in ("test", "up"):
+            print(f"{name:5} {'held' if count == 0 else 'BROKEN':7} {text}")
+    for text in result["findings"][:FINDINGS_SHOWN]:
+        print(f"  {text}")
+    print(f"\n{'FAILED' if result['findings'] else 'passed'}: "
+          f"--nodes {result['nodes']} --seed {result['seed']}")
+
+
+def keep(result, run, folder):
+    """Write the report; keep what explains a failure. Where, or None."""
+    if run.options.json:
+        with open(run.options.json, "w") as f:
+            json.dump(result, f, indent=1)
+    if not result["findings"] and not run.options.keep:
+        return None
+    kept = os.path.join(folder, f"{run.options.nodes}-{run.options.seed}")
+    shutil.rmtree(kept, ignore_errors=True)
+    os.makedirs(kept)
+    for name in os.listdir(run.folder):
+        if name.endswith(".log") or name == "events":
+            source = os.path.join(run.folder, name)
+            copy = shutil.copytree if os.path.isdir(source) else shutil.copy
+            copy(source, os.path.join(kept, name))
+    with open(os.path.join(kept, "report.json"), "w") as f:
+        json.dump(dict(result, course=run.rounds, started=run.start), f,
+                  indent=1)
+    return kept
