@@ -6,66 +6,10 @@
 #include <quorate/error.h>
 #include <string.h>
 
-#include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "store/disk.h"
-
-enum {
-    SIM_MAGIC = 0x53494d44,
-    SIM_SECTOR = 512
-};
-
-struct sim_file {
-    char name[DISK_NAME_SIZE];
-    uint64_t size;
-    uint8_t *cache;
-    uint8_t *platter;
-    bool *dirty;        /* by sector */
-    size_t dirty_first; /* no sector before it, */
-    size_t dirty_limit; /* or from it on, is dirty */
-    size_t opens;       /* handles on it */
-    bool gone;          /* removed; freed with the last handle */
-};
-
-struct sim_handle {
-    struct disk_file base;
-    struct sim_file *file;
-    struct list link;
-};
-
-enum sim_kind {
-    SIM_CREATE,
-    SIM_WRITE,
-    SIM_READ,
-    SIM_DISCARD
-};
-
-struct sim_req {
-    struct list link;
-    enum sim_kind kind;
-    struct disk_req *req;
-};
-
-struct disk_sim {
-    unsigned magic;
-    struct disk base;
-    struct rng *rng;
-    uint64_t capacity;
-    struct strmap files;
-    struct list handles;
-    struct list queue;
-    size_t queue_count;
-    bool holds_reads;
-    void (*notify)(void *arg);
-    void *notify_arg;
-    uint64_t fail_after;
-    int fail_error;
-    uint64_t fail_reads_after;
-    int fail_reads_error;
-    struct disk_sim_stats stats;
-};
+#include "store/disk_sim_impl.h"
 
 static struct disk_sim *
 sim_of(struct disk *disk)
@@ -83,33 +27,33 @@ handle_of(struct disk_file *file)
     return CONTAINER_OF(file, struct sim_handle, base);
 }
 
-static size_t
-sectors_of(uint64_t size)
+size_t
+disk_sim_sectors(uint64_t size)
 {
     return (size_t)((size + SIM_SECTOR - 1) / SIM_SECTOR);
 }
 
-static struct sim_file *
-find(const struct disk_sim *d, const char *name)
+struct sim_file *
+disk_sim_find(const struct disk_sim *d, const char *name)
 {
     return strmap_get(&d->files, name, strlen(name));
 }
 
-static struct sim_file *
-file_new(struct disk_sim *d, const char *name, uint64_t size)
+struct sim_file *
+disk_sim_file_new(struct disk_sim *d, const char *name, uint64_t size)
 {
     struct sim_file *f = mem_zalloc(1, sizeof(*f));
     size_t length = strlen(name);
 
     ASSERT(length < DISK_NAME_SIZE);
-    ASSERT(find(d, name) == NULL);
+    ASSERT(disk_sim_find(d, name) == NULL);
     ASSERT(d->files.count < DISK_SIM_FILES_MAX);
     memcpy(f->name, name, length);
     f->size = size;
     f->cache = mem_zalloc((size_t)size, 1);
     f->platter = mem_zalloc((size_t)size, 1);
-    f->dirty = mem_zalloc(sectors_of(size), sizeof(bool));
-    f->dirty_first = sectors_of(size);
+    f->dirty = mem_zalloc(disk_sim_sectors(size), sizeof(bool));
+    f->dirty_first = disk_sim_sectors(size);
     strmap_put(&d->files, name, length, f);
     d->stats.bytes_used += size;
     return f;
@@ -122,11 +66,12 @@ file_free(struct sim_file *f)
     mem_free(f->cache);
     mem_free(f->platter);
     mem_free(f->dirty);
+    mem_free(f->bad);
     mem_free(f);
 }
 
-static void
-file_remove(struct disk_sim *d, struct sim_file *f)
+void
+disk_sim_file_remove(struct disk_sim *d, struct sim_file *f)
 {
     ASSERT(!f->gone);
     strmap_remove(&d->files, f->name, strlen(f->name));
@@ -172,7 +117,7 @@ static int
 sim_open(struct disk *disk, const char *name, struct disk_file **out)
 {
     struct disk_sim *d = sim_of(disk);
-    struct sim_file *f = find(d, name);
+    struct sim_file *f = disk_sim_find(d, name);
 
     if (f == NULL) {
         return -QR_ENOENT;
@@ -208,7 +153,7 @@ static void
 flush(struct disk_sim *d, struct sim_file *f)
 {
     OBJ_CHECK(d, SIM_MAGIC);
-    ASSERT(f->dirty_limit <= sectors_of(f->size));
+    ASSERT(f->dirty_limit <= disk_sim_sectors(f->size));
     for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
         uint64_t at = (uint64_t)i * SIM_SECTOR;
 
@@ -218,7 +163,7 @@ flush(struct disk_sim *d, struct sim_file *f)
             f->dirty[i] = false;
         }
     }
-    f->dirty_first = sectors_of(f->size);
+    f->dirty_first = disk_sim_sectors(f->size);
     f->dirty_limit = 0;
     d->stats.syncs++;
 }
@@ -244,6 +189,9 @@ sim_sync(struct disk_file *file)
     struct sim_handle *h = handle_of(file);
     struct disk_sim *d = sim_of(h->base.disk);
 
+    if (disk_sim_is_over(d)) {
+        return -QR_ESHUTDOWN;
+    }
     if (changes_fail(d)) {
         return d->fail_error;
     }
@@ -271,10 +219,14 @@ sim_read(struct disk_file *file, uint64_t offset, void *dst, size_t size)
     struct disk_sim *d = sim_of(h->base.disk);
 
     ASSERT(size > 0);
+    if (disk_sim_is_over(d)) {
+        return -QR_ESHUTDOWN;
+    }
     if (reads_fail(d)) {
         return d->fail_reads_error;
     }
-    if (offset > h->file->size || size > h->file->size - offset) {
+    if (offset > h->file->size || size > h->file->size - offset ||
+        disk_sim_is_bad(h->file, offset, size)) {
         return -QR_EIO;
     }
     memcpy(dst, h->file->cache + offset, size);
@@ -284,12 +236,12 @@ sim_read(struct disk_file *file, uint64_t offset, void *dst, size_t size)
 static int
 remove_name(struct disk_sim *d, const char *name)
 {
-    struct sim_file *f = find(d, name);
+    struct sim_file *f = disk_sim_find(d, name);
 
     if (f == NULL) {
         return -QR_ENOENT;
     }
-    file_remove(d, f);
+    disk_sim_file_remove(d, f);
     return 0;
 }
 
@@ -298,6 +250,9 @@ sim_remove(struct disk *disk, const char *name)
 {
     struct disk_sim *d = sim_of(disk);
 
+    if (disk_sim_is_over(d)) {
+        return -QR_ESHUTDOWN;
+    }
     return changes_fail(d) ? d->fail_error : remove_name(d, name);
 }
 
@@ -305,15 +260,18 @@ static int
 sim_replace(struct disk *disk, const char *name, const void *data, size_t size)
 {
     struct disk_sim *d = sim_of(disk);
-    struct sim_file *f = find(d, name);
+    struct sim_file *f = disk_sim_find(d, name);
 
+    if (disk_sim_is_over(d)) {
+        return -QR_ESHUTDOWN;
+    }
     if (changes_fail(d)) {
         return d->fail_error;
     }
     if (f != NULL) {
-        file_remove(d, f);
+        disk_sim_file_remove(d, f);
     }
-    f = file_new(d, name, size);
+    f = disk_sim_file_new(d, name, size);
     memcpy(f->cache, data, size);
     memcpy(f->platter, data, size);
     return 0;
@@ -323,7 +281,7 @@ static int
 sim_slurp(struct disk *disk, const char *name, size_t size_max, void **data,
           size_t *size)
 {
-    const struct sim_file *f = find(sim_of(disk), name);
+    const struct sim_file *f = disk_sim_find(sim_of(disk), name);
 
     if (f == NULL) {
         return -QR_ENOENT;
@@ -502,9 +460,12 @@ static void
 mark_dirty(struct sim_file *f, size_t first, size_t last)
 {
     ASSERT(first <= last);
-    ASSERT(last < sectors_of(f->size));
+    ASSERT(last < disk_sim_sectors(f->size));
     for (size_t i = first; i <= last; i++) {
         f->dirty[i] = true;
+        if (f->bad != NULL) {
+            f->bad[i] = false; /* disks put another sector in its place */
+        }
     }
     f->dirty_first = MIN(f->dirty_first, first);
     f->dirty_limit = MAX(f->dirty_limit, last + 1);
@@ -554,13 +515,13 @@ static int
 perform_create(struct disk_sim *d, struct disk_req *req)
 {
     ASSERT(req->size > 0);
-    if (find(d, req->name) != NULL) {
+    if (disk_sim_find(d, req->name) != NULL) {
         return -QR_EEXIST;
     }
     if (req->size > sim_free_bytes(&d->base)) {
         return -QR_ENOSPC;
     }
-    req->file = file_open(d, file_new(d, req->name, req->size));
+    req->file = file_open(d, disk_sim_file_new(d, req->name, req->size));
     return 0;
 }
 
@@ -639,7 +600,7 @@ disk_sim_complete_one(struct disk_sim *d)
 
     OBJ_CHECK(d, SIM_MAGIC);
     r = oldest(d);
-    if (r == NULL) {
+    if (r == NULL || disk_sim_is_over(d)) {
         return false;
     }
     list_remove(&r->link);
@@ -677,9 +638,10 @@ perform_part(struct disk_sim *d, const struct sim_req *r)
             total = rng_below(d->rng, 4) > 0 ? total : rng_below(d->rng, total);
             write_to_cache(req, total - total % SIM_SECTOR);
         }
-    } else if (r->kind == SIM_CREATE && find(d, req->name) == NULL &&
+    } else if (r->kind == SIM_CREATE && disk_sim_find(d, req->name) == NULL &&
                req->size <= sim_free_bytes(&d->base)) {
-        (void)file_new(d, req->name, rng_between(d->rng, 0, req->size));
+        (void)disk_sim_file_new(d, req->name,
+                                rng_between(d->rng, 0, req->size));
     }
 }
 
@@ -708,6 +670,7 @@ stop(struct disk_sim *d)
         perform_untold(d, r);
     }
     forget_requests(d);
+    d->stops = false;
 }
 
 void
@@ -742,23 +705,6 @@ disk_sim_crash(struct disk_sim *d, uint32_t keep_per_million)
         lose(d, files[i], keep_per_million);
     }
     mem_free(files);
-}
-
-int
-disk_sim_flip(struct disk_sim *d, const char *name, uint64_t offset,
-              uint8_t mask)
-{
-    struct sim_file *f;
-
-    OBJ_CHECK(d, SIM_MAGIC);
-    ASSERT(mask != 0);
-    f = find(d, name);
-    if (f == NULL || offset >= f->size) {
-        return -QR_ENOENT;
-    }
-    f->cache[offset] ^= mask;
-    f->platter[offset] ^= mask;
-    return 0;
 }
 
 void

@@ -13,9 +13,10 @@
 #include <stdint.h>
 
 #include "base/check.h"
+#include "store/disk.h"
 
-struct disk;
 struct disk_sim;
+struct disk_sim_image;
 struct rng;
 
 enum {
@@ -56,17 +57,55 @@ void disk_sim_complete_all(struct disk_sim *d);
 void disk_sim_crash(struct disk_sim *d, uint32_t keep_per_million);
 /* The process dies: as above, but the page cache survives whole. */
 void disk_sim_kill(struct disk_sim *d);
-/* Change one byte of file NAME on the platter, by exclusive or with MASK.
- * -QR_ENOENT: no such file or offset. */
-MUST_USE int disk_sim_flip(struct disk_sim *d, const char *name,
-                           uint64_t offset, uint8_t mask);
 /* The operation after the next AFTER ones that change something (writes, syncs,
  * creations, removals) fails with ERROR (negative), and so do all later ones;
  * ERROR 0 heals the disk. */
 void disk_sim_fail(struct disk_sim *d, uint64_t after, int error);
 /* The same for reads, synchronous or not. */
 void disk_sim_fail_reads(struct disk_sim *d, uint64_t after, int error);
+/* CAPACITY in bytes. Creations that would need more fail with -QR_ENOSPC, as on
+ * a full file system; what was created can be written. Less than is used now is
+ * fine; with more again, there is room again. */
 void disk_sim_set_capacity(struct disk_sim *d, uint64_t capacity);
 void disk_sim_stats(const struct disk_sim *d, struct disk_sim_stats *out);
+
+/* The rest is disk_sim_fault.c. A slow disk is its owner's business: requests
+ * take as long as it waits with disk_sim_complete_one(). */
+
+/* Where something was damaged. */
+struct disk_sim_spot {
+    char name[DISK_NAME_SIZE];
+    uint64_t offset;
+};
+
+/* Rot. Change one byte of file NAME, on the platter and in the page cache, by
+ * exclusive or with MASK. -QR_ENOENT: no such file or offset. */
+MUST_USE int disk_sim_flip(struct disk_sim *d, const char *name,
+                           uint64_t offset, uint8_t mask);
+/* Rot. Flip one random bit in a random sector that holds something; *OUT says
+ * where. False: no such sector was found (the disk is empty, or nearly). */
+bool disk_sim_rot(struct disk_sim *d, struct disk_sim_spot *out);
+/* A random sector that holds something can no longer be read: -QR_EIO for
+ * every read that touches it, until it is written. */
+bool disk_sim_spoil(struct disk_sim *d, struct disk_sim_spot *out);
+/* The same for the sector at OFFSET of file NAME. -QR_ENOENT. */
+MUST_USE int disk_sim_spoil_at(struct disk_sim *d, const char *name,
+                               uint64_t offset);
+/* The machine stops for good after the next OPERATIONS (synchronous ones too,
+ * which is what a start consists of): later ones fail with -QR_ESHUTDOWN, and
+ * requests stay in flight. Then end it with disk_sim_crash() or
+ * disk_sim_kill(), which also takes this back if it never came to it. */
+void disk_sim_stop_after(struct disk_sim *d, uint64_t operations);
+/* Whether it has come to it, or will with the next operation. */
+bool disk_sim_has_stopped(const struct disk_sim *d);
+/* Every file is gone, as on a new disk. No file may be open. */
+void disk_sim_lose(struct disk_sim *d);
+/* What a power cut at this moment would leave at least; the caller frees it.
+ * May be taken while files are open. */
+struct disk_sim_image *disk_sim_copy(const struct disk_sim *d);
+/* The disk is as IMAGE again, which may be put on any disk. No file of D may be
+ * open. */
+void disk_sim_roll_back(struct disk_sim *d, const struct disk_sim_image *image);
+void disk_sim_image_free(struct disk_sim_image **image);
 
 #endif
