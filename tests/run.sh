@@ -15,7 +15,10 @@ sim_seeds_sanitized=20
 fuzz_seconds=5
 
 # In the order in which they run.
-all_stages=(unit clang tidy sim asan tsan fuzz integration)
+all_stages=(
+    unit clang tidy sim asan tsan fuzz
+    integration integration-asan integration-tsan
+)
 # The tidy rules that take no time.
 quick_rules=(
     assertions banned codespell columns cycles documented file-size format
@@ -39,6 +42,8 @@ Builds in build/ and tests. Without arguments: all stages, as CI runs them.
   tsan         ThreadSanitizer: unit tests of the rooms with threads
   fuzz         libFuzzer, $fuzz_seconds s for each decoder (clang)
   integration  real clients against real nodes (tests/integration)
+  integration-asan, integration-tsan
+               the same against nodes built with the sanitizers
   quick        unit, the quick tidy rules, a few seeds
 
 Environment:
@@ -141,22 +146,67 @@ stage_fuzz() {
     tests/fuzz/soak.sh --each "$fuzz_seconds"
 }
 
+# The integration tests against the programs in build/$1. Debian's Python has
+# the clients that deploy/setup.sh installs.
+integrate() {
+    PATH=/usr/bin:$PATH QUORATE_BUILD=$top/build/$1 tests/integration/run.sh
+}
+
+# The same with sanitized programs. A node that a sanitizer complains about
+# may go on, or be killed by its test before anybody asks how it ended: each
+# writes what it has to say into a file of its own, and there must be none.
+integrate_sanitized() {
+    local name=$1 reports=$logs/sanitizer.$1
+    rm -rf "$reports"
+    mkdir -p "$reports"
+    integrate "$name"
+    find "$reports" -type f -exec cat '{}' + | real_reports
+}
+
+# Print the sanitizers' reports of the input; 1 if there are any. Left out are
+# races about a file descriptor itself: libuv closes descriptors with a bare
+# system call that ThreadSanitizer does not see, so that it takes a file with
+# the number of a closed socket for that socket, used by two threads.
+real_reports() {
+    awk 'function ended() {
+             if (is_report && !about_descriptor) { print report; found = 1 }
+             report = ""; is_report = about_descriptor = 0
+         }
+         /^=+$/ { ended(); next }
+         /(WARNING|ERROR): |runtime error: / { is_report = 1 }
+         /Location is file descriptor/ { about_descriptor = 1 }
+         { report = report $0 "\n" }
+         END { ended(); exit found }'
+}
+
 stage_integration() {
-    if [ ! -x tests/integration/run.sh ]; then
-        echo "tests/integration has no run.sh yet"
-        return
-    fi
     build_gcc
-    # Debian's Python has the clients that deploy/setup.sh installs.
-    export PATH=/usr/bin:$PATH
-    QUORATE_BUILD=$top/build/gcc tests/integration/run.sh
+    integrate gcc
+}
+
+stage_integration_asan() {
+    export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
+    export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+    ASAN_OPTIONS+=":log_path=$logs/sanitizer.asan/report"
+    UBSAN_OPTIONS+=":log_path=$logs/sanitizer.asan/report"
+    build asan -Db_sanitize=address,undefined
+    integrate_sanitized asan
+}
+
+stage_integration_tsan() {
+    export TSAN_OPTIONS=${TSAN_OPTIONS:-second_deadlock_stack=1}
+    TSAN_OPTIONS+=":log_path=$logs/sanitizer.tsan/report:exitcode=0"
+    configure tsan -Db_sanitize=thread
+    ninja -C build/tsan -j "$jobs" src/quorated src/quoratectl \
+        src/quorate-bench
+    integrate_sanitized tsan
 }
 
 # Run one stage, time it, and add its line to the summary.
 run_stage() {
     local name=$1 start=$SECONDS result=passed
     local log=$logs/$name.log
-    printf '%-12s ' "$name"
+    printf '%-16s ' "$name"
     # set -e is ignored left of ||, hence a shell of its own.
     (
         set -e
@@ -166,7 +216,7 @@ run_stage() {
         result=FAILED
         failed+=("$name")
     fi
-    summary+=("$(printf '%-12s %-7s %5d s' "$name" "$result" \
+    summary+=("$(printf '%-16s %-7s %5d s' "$name" "$result" \
         "$((SECONDS - start))")")
     printf '%-7s %5d s\n' "$result" "$((SECONDS - start))"
     if [ "$result" = FAILED ]; then
@@ -193,7 +243,8 @@ for argument in "${@:-all}"; do
         stages+=(unit quick-tidy sim)
         SIM_SEEDS=${SIM_SEEDS:-10}
         ;;
-    unit | clang | tidy | sim | asan | tsan | fuzz | integration)
+    unit | clang | tidy | sim | asan | tsan | fuzz | integration | \
+        integration-asan | integration-tsan)
         stages+=("$argument")
         ;;
     *)
@@ -215,9 +266,9 @@ for stage in "${stages[@]}"; do
     run_stage "$stage"
 done
 
-printf '\n%-12s %-7s %7s\n' stage result time
+printf '\n%-16s %-7s %7s\n' stage result time
 printf '%s\n' "${summary[@]}"
-printf '%-12s %-7s %5d s\n' total "" "$SECONDS"
+printf '%-16s %-7s %5d s\n' total "" "$SECONDS"
 if [ "${#failed[@]}" -gt 0 ]; then
     printf '\nfailed: %s (logs in build/logs/)\n' "${failed[*]}"
     exit 1
