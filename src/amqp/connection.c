@@ -170,6 +170,18 @@ amqp_connection_free(struct amqp_connection **connection)
 }
 
 bool
+amqp_connection_is_open(const struct amqp_connection *c)
+{
+    return c->is_registered;
+}
+
+bool
+amqp_connection_is_authenticating(const struct amqp_connection *c)
+{
+    return c->state == AMQP_AUTHENTICATING;
+}
+
+bool
 amqp_connection_is_reading(const struct amqp_connection *c)
 {
     return c->pauses == 0 && !c->is_lost;

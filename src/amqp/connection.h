@@ -79,6 +79,10 @@ struct amqp_connection *
 amqp_connection_new(const struct amqp_config *config, struct broker *broker,
                     const struct amqp_peer *peer,
                     const struct amqp_transport *transport);
+/* Whether its vhost is open: it knows who it serves. */
+bool amqp_connection_is_open(const struct amqp_connection *c);
+/* Whether it is the broker's answer to a login that it waits for. */
+bool amqp_connection_is_authenticating(const struct amqp_connection *c);
 /* The client is gone, in whatever state: leaves the broker. Nothing is called
  * or written after this. Idempotent. */
 void amqp_connection_lost(struct amqp_connection *c);

@@ -32,12 +32,16 @@ struct amqp_listener {
     struct env *env;
     struct net *net;
     struct broker *broker;
+    struct amqp_gate *gate;
     struct amqp_config config;
     struct listener *sockets[AMQP_LISTENER_SOCKETS_MAX];
     size_t sockets_count;
     struct list clients;
     size_t clients_count;
+    struct list handshakes; /* client.handshake, the oldest first */
     struct list dirty;
+    uint64_t said_ms; /* when a refusal was last told of */
+    size_t unsaid;    /* refusals since */
     bool is_stopped;
     char blocked[REASON_SIZE]; /* why publishers are held up, or "" */
 };
@@ -48,8 +52,10 @@ struct client {
     struct stream *stream;
     struct amqp_connection *connection;
     struct timer timer;
-    struct list link;  /* listener->clients */
-    struct list dirty; /* listener->dirty, or self-linked */
+    uint64_t since_ms;
+    struct list handshake; /* listener->handshakes, until its vhost is open */
+    struct list link;      /* listener->clients */
+    struct list dirty;     /* listener->dirty, or self-linked */
 };
 
 static struct client *
@@ -138,12 +144,25 @@ client_tick(void *arg)
     amqp_connection_tick(client->connection, client_now_ms(client));
 }
 
+/* Its handshake is over, or it is. */
+static void
+client_leave_handshake(struct client *client)
+{
+    if (list_is_linked(&client->handshake)) {
+        list_remove(&client->handshake);
+        atomic_fetch_sub(&client->listener->gate->handshakes, 1);
+    }
+}
+
 static size_t
 client_on_data(void *arg, const struct slice *bytes)
 {
     struct client *client = client_of(arg);
     size_t used = amqp_connection_input(client->connection, bytes);
 
+    if (amqp_connection_is_open(client->connection)) {
+        client_leave_handshake(client);
+    }
     if (!stream_is_closing(client->stream)) {
         stream_need(client->stream, amqp_connection_need(client->connection));
     }
@@ -171,9 +190,11 @@ client_on_close(void *arg, int reason, const char *text)
     }
     amqp_connection_free(&client->connection);
     timers_stop(&l->env->timers, &client->timer);
+    client_leave_handshake(client);
     list_remove(&client->link);
     list_remove(&client->dirty);
     l->clients_count--;
+    atomic_fetch_sub(&l->gate->connections, 1);
     client->magic = 0;
     mem_free(client);
 }
@@ -210,11 +231,77 @@ client_connect(struct client *client)
     }
 }
 
+/* WHY STREAM is closed; many may come at once, so not each has its line. */
+static void
+listener_say(struct amqp_listener *l, const struct stream *stream,
+             const char *why)
+{
+    uint64_t now_ms = l->env->ops->now_ms(l->env);
+
+    if (l->said_ms != 0 && now_ms - l->said_ms < AMQP_LISTENER_SAY_MS) {
+        l->unsaid++;
+        return;
+    }
+    log_warning(l->config.log, "connection",
+                "closing AMQP connection %s: %s (%zu more like it)",
+                stream_name(stream), why, l->unsaid);
+    l->said_ms = now_ms;
+    l->unsaid = 0;
+}
+
+/* Close the slowest of the handshakes; false when none is slow. */
+static bool
+listener_make_room(struct amqp_listener *l)
+{
+    uint64_t now_ms = l->env->ops->now_ms(l->env);
+    struct list *it = NULL;
+
+    list_foreach (it, &l->handshakes) {
+        struct client *client = list_entry(it, struct client, handshake);
+
+        if (now_ms - client->since_ms < AMQP_LISTENER_GRACE_MS) {
+            return false; /* the others are younger still */
+        }
+        if (!amqp_connection_is_authenticating(client->connection)) {
+            listener_say(l, client->stream,
+                         "handshake_max connections are in their handshake, "
+                         "and it is the oldest");
+            client_leave_handshake(client);
+            stream_close(client->stream);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Why nobody is let in now; NULL: somebody is, and counted. */
+static const char *
+listener_refuses(struct amqp_listener *l)
+{
+    struct amqp_gate *gate = l->gate;
+
+    if (l->is_stopped) {
+        return "shutting down";
+    }
+    if (atomic_fetch_add(&gate->connections, 1) >= gate->connections_max) {
+        atomic_fetch_sub(&gate->connections, 1);
+        return "connection_max is reached";
+    }
+    if (atomic_fetch_add(&gate->handshakes, 1) >= gate->handshakes_max &&
+        !listener_make_room(l)) {
+        atomic_fetch_sub(&gate->handshakes, 1);
+        atomic_fetch_sub(&gate->connections, 1);
+        return "handshake_max connections are in their handshake";
+    }
+    return NULL;
+}
+
 static void
 listener_on_accept(void *arg, struct stream *stream)
 {
     struct amqp_listener *l = arg;
     struct client *client = NULL;
+    const char *why = NULL;
     struct stream_events events = {
         .on_data = client_on_data,
         .on_drain = client_on_drain,
@@ -222,11 +309,9 @@ listener_on_accept(void *arg, struct stream *stream)
     };
 
     OBJ_CHECK(l, LISTENER_MAGIC);
-    if (l->is_stopped || l->clients_count >= AMQP_LISTENER_CLIENTS_MAX) {
-        log_warning(l->config.log, "connection",
-                    "refused AMQP connection %s: %s", stream_name(stream),
-                    l->is_stopped ? "shutting down"
-                                  : "too many connections on this shard");
+    why = listener_refuses(l);
+    if (why != NULL) {
+        listener_say(l, stream, why);
         stream_close(stream);
         return;
     }
@@ -234,9 +319,11 @@ listener_on_accept(void *arg, struct stream *stream)
     client->magic = CLIENT_MAGIC;
     client->listener = l;
     client->stream = stream;
+    client->since_ms = l->env->ops->now_ms(l->env);
     timer_init(&client->timer, client_tick, client);
     list_init(&client->dirty);
     list_push_back(&l->clients, &client->link);
+    list_push_back(&l->handshakes, &client->handshake);
     l->clients_count++;
     events.arg = client;
     /* Tell of every emptied backlog, however small it was. */
@@ -265,7 +352,7 @@ listener_on_turn(void *arg)
 
 struct amqp_listener *
 amqp_listener_new(struct env *env, struct net *net, struct broker *broker,
-                  const struct amqp_config *config)
+                  struct amqp_gate *gate, const struct amqp_config *config)
 {
     struct amqp_listener *l = mem_zalloc(1, sizeof(*l));
     struct env_handler handler = {.arg = l, .on_turn = listener_on_turn};
@@ -274,8 +361,10 @@ amqp_listener_new(struct env *env, struct net *net, struct broker *broker,
     l->env = env;
     l->net = net;
     l->broker = broker;
+    l->gate = gate;
     l->config = *config;
     list_init(&l->clients);
+    list_init(&l->handshakes);
     list_init(&l->dirty);
     env_register(env, &handler);
     return l;

@@ -8,6 +8,7 @@
 #ifndef DAEMON_AMQP_LISTENER_H
 #define DAEMON_AMQP_LISTENER_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "amqp/connection.h"
@@ -21,15 +22,33 @@ struct net;
 
 enum {
     AMQP_LISTENER_SOCKETS_MAX = 64, /* of one shard; more: -QR_EBUSY */
-    /* Connections of one shard; more are closed, with a line in the log. */
-    AMQP_LISTENER_CLIENTS_MAX = 65536,
-    AMQP_LISTENER_FLUSH_MS = 5000 /* for the last words of a connection */
+    AMQP_LISTENER_FLUSH_MS = 5000,  /* for the last words of a connection */
+    /* Whoever is younger may not be slow, only one of many that came at once:
+     * it is not closed to make room. */
+    AMQP_LISTENER_GRACE_MS = 1000,
+    AMQP_LISTENER_SAY_MS = 1000 /* refusals are told once in this time */
+};
+
+/* How many a node lets in; shared by the listeners of its shards.
+ *
+ * At connections_max a newcomer is closed. At handshakes_max the connection
+ * that has been without an open vhost for the longest is closed instead, if it
+ * is this shard's, is older than the grace, and it is the client that is waited
+ * for; if there is none such, the newcomer is. So clients that connect and say
+ * nothing, or say it slowly, keep nobody out. */
+struct amqp_gate {
+    size_t connections_max; /* connection_max */
+    size_t handshakes_max;  /* handshake_max: of them, not open yet */
+    _Atomic size_t connections;
+    _Atomic size_t handshakes;
 };
 
 /* A front end on ENV's shard for BROKER; nothing listens yet. ENV, NET, BROKER
- * are borrowed for its life, CONFIG is copied (its logger borrowed). */
+ * and GATE are borrowed for its life, CONFIG is copied (its logger borrowed).
+ */
 struct amqp_listener *amqp_listener_new(struct env *env, struct net *net,
                                         struct broker *broker,
+                                        struct amqp_gate *gate,
                                         const struct amqp_config *config);
 /* Accept from FD, bound by listener_bind_tcp() and taken, also on failure.
  * -QR_EIO, -QR_EBUSY. */

@@ -248,6 +248,24 @@ on_close(void *arg, int reason, const char *text)
     mem_free(c);
 }
 
+/* Close the client that has been idle for the longest; false if all are being
+ * served. */
+static bool
+make_room(struct ctl_listener *l)
+{
+    struct list *it;
+
+    list_foreach (it, &l->clients) {
+        struct ctl_client *c = list_entry(it, struct ctl_client, link);
+
+        if (!c->is_running && !stream_is_closing(c->stream)) {
+            stream_close(c->stream);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 on_accept(void *arg, struct stream *stream)
 {
@@ -256,9 +274,9 @@ on_accept(void *arg, struct stream *stream)
     struct ctl_client *c;
 
     OBJ_CHECK(l, LISTENER_MAGIC);
-    if (l->clients_count == CTL_LISTENER_CLIENTS_MAX) {
+    if (l->clients_count >= CTL_LISTENER_CLIENTS_MAX && !make_room(l)) {
         log_warning(l->config.env->log, "ctl",
-                    "more than %d clients at the socket: one is refused",
+                    "more than %d clients are being served: one is refused",
                     CTL_LISTENER_CLIENTS_MAX);
         stream_close(stream);
         return;

@@ -16,9 +16,10 @@ struct mgmt;
 struct net;
 
 enum {
-    CTL_LISTENER_CLIENTS_MAX = 64, /* more are closed */
-    CTL_LISTENER_IDLE_MS = 10000,  /* for a request to be complete */
-    CTL_LISTENER_FLUSH_MS = 5000   /* for a last response to be taken */
+    /* One more closes the oldest that is idle, or is closed if none is. */
+    CTL_LISTENER_CLIENTS_MAX = 64,
+    CTL_LISTENER_IDLE_MS = 10000, /* for a request to be complete */
+    CTL_LISTENER_FLUSH_MS = 5000  /* for a last response to be taken */
 };
 
 /* Texts and rooms are borrowed until ctl_listener_free(). */

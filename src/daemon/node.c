@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/address.h"
+#include "daemon/amqp_listener.h"
 #include "daemon/config.h"
 #include "daemon/ctl_listener.h"
 #include "daemon/formation.h"
@@ -45,6 +46,7 @@ struct node {
     struct identity identity;
     int lock;
     int peer_socket; /* -1: none, or taken */
+    struct amqp_gate gate;
     struct node_shared shared;
     struct runtime *runtime;
     struct formation *formation;
@@ -448,6 +450,9 @@ share(struct node *n, const char *tags, const char *loopback)
         s->initial_nodes[i] = n->plan.members[i].id;
     }
     s->initial_nodes_count = n->plan.count;
+    n->gate.connections_max = (size_t)n->config->connection_max;
+    n->gate.handshakes_max = (size_t)n->config->handshake_max;
+    s->gate = &n->gate;
     s->arg = n;
     s->stop = on_ctl_stop;
     s->on_failure_mt = on_failure_mt;

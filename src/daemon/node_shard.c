@@ -206,7 +206,8 @@ make_front_end(struct node_shard *s)
     s->amqp_config.heartbeat_s = (uint16_t)c->heartbeat_s;
     s->amqp_config.handshake_timeout_ms = (uint32_t)c->handshake_timeout_ms;
     s->amqp_config.message_size_max = (uint32_t)c->max_message_size;
-    s->amqp = amqp_listener_new(s->env, s->net, s->broker, &s->amqp_config);
+    s->amqp = amqp_listener_new(s->env, s->net, s->broker, s->shared->gate,
+                                &s->amqp_config);
 }
 
 static void

@@ -13,6 +13,7 @@
 #include "broker/broker.h"
 #include "daemon/identity.h"
 
+struct amqp_gate;
 struct amqp_listener;
 struct config;
 struct disk_real;
@@ -38,6 +39,7 @@ struct node_shared {
     const char *loopback_users;    /* the same */
     qr_node_id initial_nodes[IDENTITY_MEMBERS_MAX];
     size_t initial_nodes_count;
+    struct amqp_gate *gate;              /* how many clients are let in */
     int sockets[NODE_SHARD_SOCKETS_MAX]; /* bound; each shard accepts from a
                                             copy */
     size_t sockets_count;

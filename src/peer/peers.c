@@ -140,13 +140,36 @@ peers_new(struct net *net, const struct logger *log,
     return peers;
 }
 
+/* Of those who have not proven that they know the secret, close who has been
+ * here for the longest; false when there is none. */
+static bool
+peers_make_room(struct peers *peers)
+{
+    struct list *it = NULL;
+
+    list_foreach (it, &peers->links) {
+        struct link *l = list_entry(it, struct link, entry);
+
+        if (!l->dialled && l->state == LINK_TLS) {
+            peers_log(peers, LOG_WARNING,
+                      "%d connections to the port of links are in their "
+                      "handshake: the oldest is closed",
+                      PEERS_ACCEPTED_MAX);
+            link_close(l);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 peers_on_accept(void *arg, struct stream *stream)
 {
     struct peers *peers = arg;
 
     OBJ_CHECK(peers, PEERS_MAGIC);
-    if (peers->closing || peers->accepted >= PEERS_ACCEPTED_MAX) {
+    if (peers->closing ||
+        (peers->accepted >= PEERS_ACCEPTED_MAX && !peers_make_room(peers))) {
         stream_close(stream);
         return;
     }

@@ -35,8 +35,11 @@ struct net;
 struct peers;
 
 enum {
-    PEERS_HOST_SIZE = 256,    /* of a host name, with the NUL */
-    PEERS_ACCEPTED_MAX = 128, /* connections not yet known to be a peer */
+    PEERS_HOST_SIZE = 256, /* of a host name, with the NUL */
+    /* Connections not yet known to be a peer. One more closes the oldest that
+     * has not proven that it knows the secret, so that strangers keep no peer
+     * out. */
+    PEERS_ACCEPTED_MAX = 128,
     PEERS_HELLO_SIZE_MAX = 4096
 };
 

@@ -31,6 +31,7 @@ static struct env env;
 static struct net *net;
 static struct broker *broker;
 static struct amqp_listener *listener;
+static struct amqp_gate gate;
 static uint16_t port;
 static struct logger logger;
 static struct buf lines;
@@ -109,7 +110,8 @@ setup(void)
     (void)uv_check_init(&loop, &check);
     (void)uv_check_start(&check, on_check);
     broker = fake_broker_new();
-    listener = amqp_listener_new(&env, net, broker, &config);
+    gate = (struct amqp_gate){.connections_max = 100, .handshakes_max = 100};
+    listener = amqp_listener_new(&env, net, broker, &gate, &config);
     cr_assert_eq(listener_bind_tcp("127.0.0.1", 0, &fd, &err), 0, "%s",
                  err.text);
     port = listener_fd_port(fd);
@@ -124,6 +126,8 @@ teardown(void)
     while (amqp_listener_clients(listener) > 0) {
         (void)uv_run(&loop, UV_RUN_NOWAIT);
     }
+    cr_expect_eq(gate.connections, 0);
+    cr_expect_eq(gate.handshakes, 0);
     amqp_listener_free(&listener);
     uv_close((uv_handle_t *)&idle, NULL);
     uv_close((uv_handle_t *)&check, NULL);
@@ -465,4 +469,78 @@ Test(amqp_listener, sockets_have_a_limit)
     cr_assert_eq(listener_bind_tcp("127.0.0.1", 0, &fd, &err), 0);
     cr_assert_eq(amqp_listener_listen(listener, fd, &err), -QR_EBUSY);
     cr_assert_neq(err.text[0], '\0');
+}
+
+static bool
+is_logged(const char *text)
+{
+    return memmem(lines.data, lines.size, text, strlen(text)) != NULL;
+}
+
+Test(amqp_listener, connections_have_a_maximum)
+{
+    struct peer a;
+    struct peer b;
+    struct peer c;
+
+    gate.connections_max = 2;
+    peer_login(&a);
+    peer_login(&b);
+    peer_connect(&c);
+    peer_wait_for_end(&c);
+    cr_assert(c.has_ended);
+    cr_assert(is_logged("connection_max is reached"));
+    peer_close(&a);
+    while (gate.connections > 1) {
+        turn();
+    }
+    peer_close(&c);
+    peer_login(&c);
+    peer_close(&b);
+    peer_close(&c);
+}
+
+Test(amqp_listener, the_oldest_handshake_makes_room)
+{
+    struct peer slow[3];
+    struct peer p;
+
+    gate.handshakes_max = ARRAY_COUNT(slow);
+    for (size_t i = 0; i < ARRAY_COUNT(slow); i++) {
+        peer_connect(&slow[i]);
+        peer_say(&slow[i], "AMQ", 3);
+    }
+    while (gate.handshakes < ARRAY_COUNT(slow)) {
+        turn();
+    }
+    peer_connect(&p);
+    peer_wait_for_end(&p);
+    cr_assert(p.has_ended, "all of them are young: it is one too many");
+    peer_close(&p);
+    ahead_ms += AMQP_LISTENER_GRACE_MS;
+    peer_login(&p);
+    peer_wait_for_end(&slow[0]);
+    cr_assert(slow[0].has_ended);
+    cr_assert_not(slow[1].has_ended);
+    cr_assert_eq(gate.handshakes, ARRAY_COUNT(slow) - 1);
+    peer_close(&p);
+    for (size_t i = 0; i < ARRAY_COUNT(slow); i++) {
+        peer_close(&slow[i]);
+    }
+}
+
+Test(amqp_listener, who_has_an_open_vhost_is_in_no_handshake)
+{
+    struct peer a;
+    struct peer b;
+
+    gate.handshakes_max = 1;
+    peer_login(&a);
+    cr_assert_eq(gate.handshakes, 0);
+    ahead_ms += AMQP_LISTENER_GRACE_MS;
+    peer_login(&b);
+    cr_assert_eq(gate.connections, 2);
+    cr_assert_not(a.has_ended);
+    peer_close(&a);
+    peer_close(&b);
 }

@@ -351,7 +351,7 @@ Test(ctl_listener, a_request_that_runs_is_not_idle)
     (void)close(fd);
 }
 
-Test(ctl_listener, more_clients_than_may_be_are_closed)
+Test(ctl_listener, one_more_client_closes_the_oldest_that_is_idle)
 {
     int fds[CTL_LISTENER_CLIENTS_MAX + 1];
 
@@ -359,9 +359,26 @@ Test(ctl_listener, more_clients_than_may_be_are_closed)
         fds[i] = client();
         turns(3);
     }
+    expect_closed(fds[0]);
+    for (size_t i = 1; i <= CTL_LISTENER_CLIENTS_MAX; i++) {
+        cr_assert(!is_readable(fds[i]));
+        (void)close(fds[i]);
+    }
+}
+
+Test(ctl_listener, one_more_client_is_closed_when_all_are_served)
+{
+    int fds[CTL_LISTENER_CLIENTS_MAX + 1];
+
+    ctl_listener_serve(listener, &fake);
+    for (size_t i = 0; i <= CTL_LISTENER_CLIENTS_MAX; i++) {
+        fds[i] = client();
+        SAY(fds[i], "ping\0--");
+        turns(QUIET_TURNS);
+    }
     expect_closed(fds[CTL_LISTENER_CLIENTS_MAX]);
-    cr_assert(!is_readable(fds[0]));
     for (size_t i = 0; i < CTL_LISTENER_CLIENTS_MAX; i++) {
+        cr_assert(!is_readable(fds[i]));
         (void)close(fds[i]);
     }
 }

@@ -640,3 +640,34 @@ Test(peers, close_on_who_says_nothing)
     cr_expect(helper_logged(w, 1, "no handshake within 100 ms"));
     helper_deinit(w);
 }
+
+/* As many as may wait hold on and say nothing. */
+Test(peers, let_a_peer_in_whoever_else_is_at_the_door)
+{
+    static struct intruder crowd[PEERS_ACCEPTED_MAX];
+    struct helper_world *w = &world;
+    struct error err;
+    size_t count = 0;
+
+    helper_init(w);
+    w->nodes[1].limits.handshake_ms = 60000;
+    helper_start(w, 1);
+    helper_start(w, 2);
+    for (size_t i = 0; i < PEERS_ACCEPTED_MAX; i++) {
+        crowd[i] = (struct intruder){.say = "", .say_size = 0};
+        stream_connect(w->nodes[2].net, "127.0.0.1", w->nodes[1].port, 1000,
+                       intruder_on_connect, &crowd[i]);
+        HELPER_UNTIL(w, crowd[i].stream != NULL);
+    }
+    /* Only node 2 can dial. */
+    cr_assert_eq(peers_add(w->nodes[1].peers, 2, "n2", "127.0.0.1", 1, &err),
+                 0);
+    helper_add(w, 2, 1);
+    HELPER_UNTIL(w, helper_is_up(w, 1, 2) && helper_is_up(w, 2, 1));
+    for (size_t i = 0; i < PEERS_ACCEPTED_MAX; i++) {
+        count += crowd[i].closed ? 1 : 0;
+    }
+    cr_expect_geq(count, 1);
+    cr_expect_leq(count, 4, "but for the peer's, nobody had to go");
+    helper_deinit(w);
+}
