@@ -4,6 +4,8 @@
 #include <quorate/error.h>
 #include <string.h>
 
+#include "base/buf.h"
+
 bool
 text_equal(const void *text, size_t size, const char *expected)
 {
@@ -120,4 +122,22 @@ utf8_is_valid(const void *text, size_t size)
         size -= count;
     }
     return true;
+}
+
+void
+text_put_man(struct buf *out, const char *text, size_t size)
+{
+    ASSERT(text != NULL || size == 0);
+    if (size > 0 && (text[0] == '.' || text[0] == '\'')) {
+        buf_put_text(out, "\\&");
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] == '-') {
+            buf_put_text(out, "\\-");
+        } else if (text[i] == '\\') {
+            buf_put_text(out, "\\e");
+        } else {
+            buf_put_u8(out, (uint8_t)text[i]);
+        }
+    }
 }

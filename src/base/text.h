@@ -9,6 +9,8 @@
 
 #include "base/check.h"
 
+struct buf;
+
 /* Whether SIZE bytes at TEXT are the NUL-terminated EXPECTED. */
 bool text_equal(const void *text, size_t size, const char *expected);
 /* A decimal number of digits only, in [MIN, MAX]. -QR_EFORMAT: no number, or
@@ -23,5 +25,8 @@ MUST_USE int parse_bool(const char *text, size_t size, bool *out);
 size_t utf8_character_size(const void *text, size_t size);
 /* Whether all of TEXT is UTF-8. The empty text is. */
 bool utf8_is_valid(const void *text, size_t size);
+/* Append SIZE bytes of TEXT for a page of man(7): no dash becomes a hyphen, no
+ * backslash an escape, and a dot or quote at its start no request. */
+void text_put_man(struct buf *out, const char *text, size_t size);
 
 #endif

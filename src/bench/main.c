@@ -1,5 +1,6 @@
 /* quorate-bench: see option.def for what it can do and docs/bench.md for what
  * its figures mean. */
+#include <quorate/version.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -70,11 +71,13 @@ main(int argc, char **argv)
         (void)fprintf(stderr, "quorate-bench: %s\n", err.text);
         return BENCH_USAGE;
     }
-    if (options.help || options.man) {
+    if (options.help || options.man || options.version) {
         if (options.man) {
             bench_options_man(&out);
-        } else {
+        } else if (options.help) {
             bench_options_help(&out);
+        } else {
+            buf_put_text(&out, "quorate-bench " QR_VERSION_STRING "\n");
         }
         print(&out);
         return BENCH_CLEAN;

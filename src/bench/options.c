@@ -508,20 +508,6 @@ bench_options_help(struct buf *out)
     buf_deinit(&text);
 }
 
-/* TEXT for troff: its escape character and its hyphens. */
-static void
-put_troff(struct buf *out, const char *text, size_t size)
-{
-    size_t i = 0;
-
-    for (i = 0; i < size; i++) {
-        if (text[i] == '\\' || text[i] == '-') {
-            buf_put_u8(out, '\\');
-        }
-        buf_put_u8(out, (uint8_t)text[i]);
-    }
-}
-
 static void
 put_man_row(struct buf *out, const struct option_row *row)
 {
@@ -530,11 +516,11 @@ put_man_row(struct buf *out, const struct option_row *row)
     buf_init(&text);
     put_name(&text, row);
     buf_put_text(out, ".TP\n.B ");
-    put_troff(out, (const char *)text.data, text.size);
+    text_put_man(out, (const char *)text.data, text.size);
     buf_clear(&text);
     put_help(&text, row);
     buf_put_u8(out, '\n');
-    put_troff(out, (const char *)text.data, text.size);
+    text_put_man(out, (const char *)text.data, text.size);
     buf_put_u8(out, '\n');
     buf_deinit(&text);
 }

@@ -90,6 +90,7 @@ struct bench_options {
     bool quiet;
     bool help;
     bool man;
+    bool version;
 };
 
 /* ARGV, whose first element is the program, to *OUT. --name VALUE and

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 
 enum {
     LEFT_WIDTH = 26, /* of the column of names */
@@ -78,7 +79,8 @@ help_overview(struct buf *out)
 {
     buf_put_text(out, "quoratectl " QR_VERSION_STRING
                       ": look after a Quorate cluster\n\n"
-                      "  quoratectl [OPTION ...] COMMAND [ARGUMENT ...]\n");
+                      "  quoratectl [OPTION ...] COMMAND [ARGUMENT ...]\n"
+                      "  quoratectl --version\n");
     for (unsigned s = 0; s < SECTION_COUNT; s++) {
         buf_putf(out, "\n%s:\n",
                  command_section_title((enum command_section)s));
@@ -117,22 +119,11 @@ help_command(enum command_id command, struct buf *out)
 
 /* ---- the manual page ---- */
 
-/* TEXT for man(7): no dash becomes a hyphen, no line becomes a request. */
+/* TEXT for man(7). */
 static void
 put_man(struct buf *out, const char *text)
 {
-    if (*text == '.' || *text == '\'') {
-        buf_put_text(out, "\\&");
-    }
-    for (; *text != '\0'; text++) {
-        if (*text == '-') {
-            buf_put_text(out, "\\-");
-        } else if (*text == '\\') {
-            buf_put_text(out, "\\e");
-        } else {
-            buf_put_u8(out, (uint8_t)*text);
-        }
-    }
+    text_put_man(out, text, strlen(text));
 }
 
 static void

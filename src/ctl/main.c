@@ -1,4 +1,5 @@
 /* quoratectl: parse the command line, ask the node, show what it says. */
+#include <quorate/version.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -199,6 +200,11 @@ main(int argc, char **argv)
     struct error err;
 
     error_clear(&err);
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        return printf("quoratectl %s\n", QR_VERSION_STRING) < 0
+                   ? EXIT_CODE_SOFTWARE
+                   : EXIT_CODE_OK;
+    }
     if (options_parse(argc - 1, (const char *const *)(argv + 1), &o, &err) !=
         0) {
         return fail(EXIT_CODE_USAGE, &err);

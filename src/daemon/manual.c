@@ -3,8 +3,10 @@
 
 #include <quorate/version.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 
 struct row {
     const char *key;
@@ -32,22 +34,11 @@ static const struct row rows[] = {
 #undef LIST
 };
 
-/* TEXT for man(7): no dash becomes a hyphen, no line becomes a request. */
+/* TEXT for man(7). */
 static void
 put_man(struct buf *out, const char *text)
 {
-    if (*text == '.' || *text == '\'') {
-        buf_put_text(out, "\\&");
-    }
-    for (; *text != '\0'; text++) {
-        if (*text == '-') {
-            buf_put_text(out, "\\-");
-        } else if (*text == '\\') {
-            buf_put_text(out, "\\e");
-        } else {
-            buf_put_u8(out, (uint8_t)*text);
-        }
-    }
+    text_put_man(out, text, strlen(text));
 }
 
 static void

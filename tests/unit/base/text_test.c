@@ -1,6 +1,7 @@
 /* Text: comparing, parsing, and the edges of UTF-8. */
 #include <quorate/error.h>
 
+#include "base/buf.h"
 #include "base/text.h"
 #include "lib/harness.h"
 
@@ -158,4 +159,28 @@ Test(utf8, accepts_text)
     cr_assert(utf8_is_valid(BYTES("plain, with a NUL: \0")));
     cr_assert(utf8_is_valid(BYTES("\xc3\xa4 \xe2\x82\xac \xf0\x9f\x90\xb0")));
     cr_assert_eq(utf8_character_size(NULL, 0), 0);
+}
+
+/* Whether TEXT becomes EXPECTED on a manual page. */
+static bool
+is_put_man(const char *text, const char *expected)
+{
+    struct buf out;
+    bool is_same;
+
+    buf_init(&out);
+    text_put_man(&out, text, strlen(text));
+    is_same = text_equal(out.data, out.size, expected);
+    buf_deinit(&out);
+    return is_same;
+}
+
+Test(text, is_not_taken_for_requests_of_a_manual_page)
+{
+    cr_assert(is_put_man("", ""));
+    cr_assert(is_put_man("plain 'text'.", "plain 'text'."));
+    cr_assert(is_put_man(".TH", "\\&.TH"));
+    cr_assert(is_put_man("'so", "\\&'so"));
+    cr_assert(is_put_man("--a-b", "\\-\\-a\\-b"));
+    cr_assert(is_put_man("C:\\", "C:\\e"));
 }
