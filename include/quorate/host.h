@@ -21,6 +21,7 @@ struct qr_group;
 struct qr_host;
 struct slice;
 struct store;
+struct store_damage;
 
 enum {
     QR_PROPOSAL_SIZE_MAX = 20 << 20, /* bytes in one qr_group_propose() */
@@ -114,8 +115,10 @@ struct qr_group_status {
                           would be refused with -QR_EBUSY */
     const char *state; /* "leader", "follower", "candidate", "learner";
                           "joining": waits to be added; "installing": waits
-                          for a snapshot; "lost": its memory is gone, it waits
-                          to be replaced; "failed": see the log */
+                          for a snapshot; "repairing": cannot start before
+                          another member has sent what is damaged; "lost": its
+                          memory is gone, it waits to be replaced; "failed":
+                          see the log */
     qr_term term;
     qr_index last;
     qr_index stored;
@@ -140,6 +143,10 @@ void qr_host_free(struct qr_host **host);
 /* For the store: pass these, with the host as `arg`... the store is opened
  * before the host exists, so its owner forwards: */
 void qr_host_durable(struct qr_host *host, uint64_t batch);
+
+/* For the store's on_damage(), the same way. What the store found at its start
+ * the host asks for itself. */
+void qr_host_damaged(struct qr_host *host, const struct store_damage *damage);
 
 /* Groups that the store recovered, in id order, to be opened again. */
 void qr_host_foreach_stored(struct qr_host *host,

@@ -27,6 +27,9 @@ struct qr_entry {
     const struct slice *body; /* the commands; reference it to keep it. NULL
                                  for entries of Raft's own (barriers,
                                  configurations): only the index advances */
+    bool is_missing; /* these were commands (body is NULL), which have rotted
+                        here, and the group has no other member: what they
+                        did is lost. Never set in a group of several */
     bool is_leading; /* this replica proposed it in the present term: perform
                         the effects. Never set during replay */
 };

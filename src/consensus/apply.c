@@ -92,6 +92,61 @@ apply_change(struct qr_group *g, const struct store_entry *e, qr_index index)
     replica_configure(g, &e->data, index);
 }
 
+/* The configuration that entry INDEX, damaged, changes the members to: the
+ * library has it, until it is applied. */
+static void
+remake_change(struct qr_group *g, qr_index index)
+{
+    struct store_entry e = {.type = RAFT_CHANGE};
+    struct raft_buffer b;
+    uint64_t batch = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(g->raft.configuration_uncommitted_index == index);
+    if (raft_configuration_encode(&g->raft.configuration, &b) != 0) {
+        UNREACHABLE("out of memory");
+    }
+    e.term = store_term(g->host->store, g->id, index);
+    e.data = slice_copy(b.base, b.len);
+    raft_free(b.base);
+    if (store_repair(g->host->store, g->id, index, &e, &batch) == 0) {
+        replica_note_batch(g, batch);
+    }
+    slice_unref(&e.data);
+}
+
+/* Read entry INDEX, to be applied. False: it has to wait for a repair. An entry
+ * that no member has is passed over by who is alone: nobody else's state can
+ * differ, and all that comes after it would be lost, too. */
+static bool
+read_next(struct qr_group *g, qr_index index, struct store_entry *e,
+          bool *is_missing)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(index == g->applied + 1);
+    if (g->raft.configuration_uncommitted_index == index &&
+        repair_is_damaged(g, index)) {
+        remake_change(g, index);
+    }
+    *is_missing = g->raft.configuration.n == 1 && repair_is_missing(g, index);
+    if (*is_missing) {
+        e->term = store_term(g->host->store, g->id, index);
+        e->type = RAFT_COMMAND;
+        e->data = slice_empty();
+        return true;
+    }
+    switch (store_read(g->host->store, g->id, index, e)) {
+    case 0:
+        return true;
+    case -QR_ECORRUPT:
+    case -QR_EIO:
+        repair_note(g, index);
+        return false;
+    default:
+        UNREACHABLE("a committed entry is not there");
+    }
+}
+
 bool
 apply_next(struct qr_group *g)
 {
@@ -104,8 +159,8 @@ apply_next(struct qr_group *g)
     if (g->is_installing || index > MIN(g->commit, g->raft.last_stored)) {
         return false;
     }
-    if (store_read(g->host->store, g->id, index, &e) != 0) {
-        UNREACHABLE("a committed entry cannot be read");
+    if (!read_next(g, index, &e, &entry.is_missing)) {
+        return false;
     }
     g->applied = index;
     if (e.type == RAFT_CHANGE) {

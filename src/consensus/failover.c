@@ -74,7 +74,7 @@ failover_try(struct qr_group *g)
     OBJ_CHECK(g, GROUP_MAGIC);
     /* A first choice that failed has left a higher term, but no leader. */
     if (g->raft.state != RAFT_FOLLOWER || g->is_installing ||
-        g->guard.leader_heard > g->lost_at ||
+        repair_hinders(g) || g->guard.leader_heard > g->lost_at ||
         g->raft.follower_state.current_leader.id != g->lost_leader) {
         g->lost_leader = 0; /* another one leads, or it came back */
         return false;

@@ -73,6 +73,8 @@ group_new(struct qr_host *host, const struct qr_group_config *config)
     list_init(&g->waiting);
     list_init(&g->lost);
     list_init(&g->streams);
+    list_init(&g->donations);
+    list_init(&g->reads);
     replica_init(g);
     return g;
 }
@@ -127,16 +129,27 @@ create(struct qr_group *g, const struct qr_group_config *config)
     replica_note_batch(g, batch);
 }
 
-/* Keep nothing of GROUP but that its replica is lost. What its log still had
- * is of no use: a learner gets all of it from the leader. */
-static void
-make_lost(struct qr_group *g, const struct qr_group_config *config)
+/* What its log still had is of no use: a learner gets all of it from the
+ * leader. */
+void
+group_lose(struct qr_group *g)
 {
+    struct qr_group_config config = {.self = g->self};
     struct store *store = g->host->store;
-    struct slice header = header_make(config, true);
+    struct slice header = header_make(&config, true);
+    struct store_group_info info;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    (void)store_group_delete(store, g->id);
+    ASSERT(!g->is_volatile);
+    replica_stop(g);
+    repair_abandon(g);
+    repair_free(g);
+    repair_forget(g->host, g->id);
+    g->is_repairing = false;
+    g->must_restart = false;
+    if (store_group_info(store, g->id, &info) == 0) {
+        (void)store_group_delete(store, g->id);
+    }
     (void)store_group_create(store, g->id, &header, false);
     slice_unref(&header);
     lost_begin(g);
@@ -192,9 +205,66 @@ supersede(struct qr_group *g, const struct qr_group_config *config,
                          (unsigned long long)config->self);
     }
     (void)store_group_delete(g->host->store, g->id);
+    repair_forget(g->host, g->id);
     joining.members_count = 0;
     create(g, &joining);
     return 0;
+}
+
+/* Whether CONFIG names no member but us. */
+static bool
+is_alone(const struct qr_group_config *config)
+{
+    return config->members_count == 1 && config->members[0].id == config->self;
+}
+
+/* The store does not know GROUP. It is new, or was never durable, so nothing
+ * was promised; unless the store has forgotten whole groups. Then only who is
+ * alone may begin again: what it has forgotten, it has promised to nobody. */
+static void
+begin(struct qr_group *g, const struct qr_group_config *config)
+{
+    bool has_amnesia = g->host->has_amnesia && !config->is_volatile;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    if (has_amnesia && !is_alone(config)) {
+        group_lose(g);
+        return;
+    }
+    if (has_amnesia) {
+        log_error(g->host->env->log, "raft",
+                  "group %llu: if it was here before, its log is gone, and no "
+                  "other node has it; it begins empty",
+                  (unsigned long long)g->id);
+    }
+    g->must_stand = config->stand && config->members_count > 0;
+    create(g, config);
+}
+
+/* Some of GROUP's log is damaged: who may be asked for it. Without anybody, the
+ * first entry can still be made again. */
+static void
+prepare_repair(struct qr_group *g, const struct qr_group_config *config)
+{
+    struct store_entry first = {.term = 1, .type = RAFT_CHANGE};
+    uint64_t batch = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    repair_attach(g);
+    if (g->damage == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < config->members_count; i++) {
+        repair_know(g, config->members[i].id);
+    }
+    if (is_alone(config) && repair_is_damaged(g, 1) &&
+        store_term(g->host->store, g->id, 1) == 1) {
+        first.data = bootstrap_entry(config);
+        if (store_repair(g->host->store, g->id, 1, &first, &batch) == 0) {
+            replica_note_batch(g, batch);
+        }
+        slice_unref(&first.data);
+    }
 }
 
 /* Find GROUP in the store, or make it there. */
@@ -203,22 +273,30 @@ recover(struct qr_group *g, const struct qr_group_config *config,
         struct error *err)
 {
     struct store_group_info info;
+    qr_replica_id stored;
     int rv = 0;
 
     OBJ_CHECK(g, GROUP_MAGIC);
     if (store_group_info(g->host->store, g->id, &info) != 0) {
-        g->must_stand = config->stand && config->members_count > 0;
-        create(g, config);
+        begin(g, config);
         return 0;
     }
-    if (header_self(&info.header) != config->self) {
-        return supersede(g, config, header_self(&info.header), err);
+    stored = header_self(&info.header);
+    if (info.is_lost && (stored == 0 || stored == config->self)) {
+        group_lose(g);
+        return 0;
+    }
+    if (stored != config->self) {
+        return supersede(g, config, stored, err);
     }
     g->is_volatile = info.is_volatile;
     g->is_recovered = true;
     if (header_is_lost(&info.header)) {
         lost_begin(g);
-    } else if (info.has_snapshot) {
+        return 0;
+    }
+    prepare_repair(g, config);
+    if (info.has_snapshot) {
         rv = restore_machine(g, &info, err);
     }
     if (rv == -QR_EFORMAT) {
@@ -226,7 +304,7 @@ recover(struct qr_group *g, const struct qr_group_config *config,
                   "group %llu: its snapshot at %llu cannot be read",
                   (unsigned long long)g->id,
                   (unsigned long long)info.snapshot.index);
-        make_lost(g, config);
+        group_lose(g);
         rv = 0;
     }
     return rv;
@@ -306,6 +384,18 @@ qr_host_foreach_stored(struct qr_host *host,
 
 /* ---- closing ---- */
 
+/* Reads under way end without GROUP. */
+static void
+detach_reads(struct qr_group *g)
+{
+    struct list *link;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    while ((link = list_pop_front(&g->reads)) != NULL) {
+        list_entry(link, struct host_fetch, reads)->group = NULL;
+    }
+}
+
 void
 host_group_free(struct qr_group *g)
 {
@@ -313,6 +403,9 @@ host_group_free(struct qr_group *g)
     replica_stop(g);
     install_free(g);
     stream_free_all(g);
+    donate_free_all(g);
+    detach_reads(g);
+    repair_free(g);
     lost_end(g);
     list_remove(&g->attention);
     list_remove(&g->waiting);
@@ -335,6 +428,7 @@ host_group_destroy(struct qr_group *g)
     ASSERT(!g->is_settling);
     (void)map_remove(&host->groups, g->id);
     install_free(g); /* drops what it staged, while the group exists */
+    repair_abandon(g);
     (void)store_group_delete(host->store, g->id);
     host_group_free(g);
     if (ops->gone != NULL) {
@@ -349,6 +443,7 @@ qr_host_forget(struct qr_host *host, qr_group_id id)
 
     OBJ_CHECK(host, HOST_MAGIC);
     ASSERT(qr_host_group(host, id) == NULL);
+    repair_forget(host, id);
     if (store_group_info(host->store, id, &info) == 0) {
         (void)store_group_delete(host->store, id);
     }
@@ -460,6 +555,7 @@ qr_group_read(struct qr_group *g, qr_index index, struct slice *out)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     rv = store_read(g->host->store, g->id, index, &e);
+    rv = rv == -QR_EIO ? -QR_ECORRUPT : rv;
     return rv != 0 ? rv : take_body(&e, out);
 }
 
@@ -470,25 +566,44 @@ qr_group_is_cached(const struct qr_group *g, qr_index index)
     return store_is_cached(g->host->store, g->id, index);
 }
 
-/* A read under way for its asker. */
-struct host_fetch {
-    struct store_fetch fetch;
-    struct qr_fetch *asker;
-};
+void
+host_fetch_done(struct host_fetch *f, int result)
+{
+    struct qr_fetch *asker = f->asker;
+
+    ASSERT(!list_is_linked(&f->link));
+    list_remove(&f->reads);
+    asker->result = result;
+    asker->impl = NULL;
+    mem_free(f);
+    asker->done(asker);
+}
+
+/* Whether F is to wait: its entry may yet come from another member. */
+static bool
+must_await(const struct host_fetch *f)
+{
+    struct qr_group *g = f->group;
+    uint64_t due = f->due_ms;
+
+    return g != NULL && repair_is_damaged(g, f->fetch.index) &&
+           !repair_is_missing(g, f->fetch.index) &&
+           (due == 0 || g->host->env->ops->now_ms(g->host->env) < due);
+}
 
 static void
 on_fetched(struct store_fetch *fetch)
 {
     struct host_fetch *f = fetch->arg;
-    struct qr_fetch *asker = f->asker;
+    int rv = fetch->result == -QR_EIO ? -QR_ECORRUPT : fetch->result;
 
-    asker->result = fetch->result;
-    if (asker->result == 0) {
-        asker->result = take_body(&fetch->entry, asker->body);
+    if (rv == 0) {
+        rv = take_body(&fetch->entry, f->asker->body);
+    } else if (rv == -QR_ECORRUPT && must_await(f)) {
+        repair_await(f->group, f);
+        return;
     }
-    asker->impl = NULL;
-    mem_free(f);
-    asker->done(asker);
+    host_fetch_done(f, rv);
 }
 
 void
@@ -499,6 +614,10 @@ qr_group_fetch(struct qr_group *g, struct qr_fetch *fetch)
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(fetch->done != NULL);
     f->asker = fetch;
+    f->group = g;
+    list_init(&f->link);
+    list_init(&f->reads);
+    list_push_back(&g->reads, &f->reads);
     f->fetch.done = on_fetched;
     f->fetch.arg = f;
     f->fetch.group = g->id;

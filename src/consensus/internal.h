@@ -11,6 +11,9 @@
  *   stream.c      sending them
  *   membership.c  changes of members, leadership transfer
  *   lost.c        replicas without their memory
+ *   damage.c      entries that are damaged here, and who waits for them
+ *   repair.c      they are fetched from others
+ *   donate.c      and given to them
  *   status.c      where a replica stands
  *   failover.c    what links say about leaders
  *   volunteer.c   who stands when nobody is known to lead
@@ -69,6 +72,10 @@ enum {
     FREE_KEPT_SIZE_MAX = 1 << 20,
     ENTRY_HEADER_SIZE = 8, /* u64le wall time before the commands */
     APPLY_BATCH = 1024,    /* entries applied for one group in one go */
+
+    /* Who has damage that is not applied waits longer before it stands. */
+    HINDERED_FACTOR = 3,
+    REPAIR_KNOWN_MAX = 2 * QR_MEMBERS_MAX,
 
     REPORTS_MAX = 4,  /* batches that carry a group's entries, told apart */
     EARLY_MAX = 4096, /* votes kept for groups that are not open yet */
@@ -139,8 +146,35 @@ struct lost_member {
 
 /* Entries whose bodies are damaged here; see repair.c. */
 struct damage {
-    struct ranges damaged; /* to be asked of the others, or missing */
-    struct ranges missing; /* of those, what no member has any more */
+    struct list link;       /* on host->damaged */
+    struct qr_group *group; /* NULL: not open yet */
+    struct ranges damaged;  /* to be asked of the others, or missing */
+    struct ranges missing;  /* of those, what no member has any more */
+    struct ranges opaque;   /* of those, what may be a change of members */
+    struct ranges asking;   /* of those, what is asked for in this round */
+    bool is_asking;         /* an answer is awaited */
+    bool is_unsure;         /* someone did not answer in this round */
+    bool asks_missing;      /* once more for what is missing */
+    qr_replica_id asked;
+    uint64_t nonce;      /* of the question */
+    unsigned turn;       /* how many were asked in this round */
+    qr_index cursor;     /* the last one asked for */
+    uint64_t due_ms;     /* silence, or the next round */
+    uint64_t stuck_ms;   /* since when the leader cannot go on; 0: it can */
+    struct list readers; /* struct host_fetch */
+    /* Other members, as far as known before the library has started. */
+    qr_replica_id known[REPAIR_KNOWN_MAX];
+    size_t known_count;
+};
+
+/* A read under way for its asker. */
+struct host_fetch {
+    struct store_fetch fetch;
+    struct qr_fetch *asker;
+    struct qr_group *group; /* NULL: gone meanwhile */
+    struct list reads;      /* on group->reads */
+    struct list link;       /* on damage->readers */
+    uint64_t due_ms;        /* then it waits no longer; 0: it has not waited */
 };
 
 struct qr_group {
@@ -169,6 +203,7 @@ struct qr_group {
     bool is_leaving;    /* to be destroyed in the turn */
     bool is_failed;     /* cannot go on; ignores the world */
     bool is_lost;       /* without its memory: waits to be replaced */
+    bool is_repairing;  /* not started: it asks for changes of members */
     bool is_member;     /* some configuration applied here had us */
     bool is_settling;   /* guards against re-entry */
     bool was_elected;   /* this step made it leader: a barrier is due */
@@ -231,6 +266,8 @@ struct qr_group {
 
     struct install *install; /* a snapshot that arrives */
     struct list streams;     /* snapshots that leave */
+    struct list donations;   /* entries that leave, for repair elsewhere */
+    struct list reads;       /* struct host_fetch */
     struct qr_standing told;
 };
 
@@ -262,6 +299,12 @@ struct qr_host {
     struct list lost; /* replicas here without their memory */
     size_t lost_count;
     struct timer lost_timer;
+    struct map damages;  /* group -> struct damage, also of those not open */
+    struct list damaged; /* of those, what is being looked after */
+    struct timer repair_timer;
+    uint64_t damage_logged_ms;
+    size_t donations;
+    bool has_amnesia; /* the store may have forgotten whole groups */
     uint64_t durable;
     struct step_messages messages;
     struct wire_arena arena;
@@ -410,8 +453,77 @@ void stream_free_all(struct qr_group *g);
 
 /* Do what the owner asked for. */
 void membership_act(struct qr_group *g);
+/* We lead and cannot go on: let another lead, or nobody for now. */
+void membership_yield(struct qr_group *g);
 /* Tell REPLICA, which is no member, so: we lead and know. */
 void membership_disown(struct qr_group *g, qr_replica_id replica);
+
+/* Keep nothing of GROUP but that its replica is lost, and say so. */
+void group_lose(struct qr_group *g);
+/* F, whose memory is released, has RESULT: tell its asker. */
+void host_fetch_done(struct host_fetch *f, int result);
+
+/* damage.c */
+
+/* Prepare HOST: what its store found at the start is known then. */
+void repair_init(struct qr_host *host);
+/* Forget all of it; no group is open any more. */
+void repair_deinit(struct qr_host *host);
+/* What is known to be damaged of GROUP, which opens, is its own from now on. */
+void repair_attach(struct qr_group *g);
+/* The log of GROUP, which is not open, is dropped. */
+void repair_forget(struct qr_host *host, qr_group_id group);
+/* Entry INDEX could not be read, if the store has not said so already. */
+void repair_note(struct qr_group *g, qr_index index);
+/* Whether entry INDEX is damaged; and missing everywhere. Cheap when nothing of
+ * GROUP is. */
+bool repair_is_damaged(const struct qr_group *g, qr_index index);
+bool repair_is_missing(const struct qr_group *g, qr_index index);
+/* Whether entries not yet applied are damaged: better that another leads. */
+bool repair_hinders(const struct qr_group *g);
+/* Entries from FIRST on are overwritten; some of GROUP is damaged. */
+void repair_cut(struct qr_group *g, qr_index first);
+/* F waits for its entry's repair; some of GROUP is damaged. */
+void repair_await(struct qr_group *g, struct host_fetch *f);
+/* Let all readers go: GROUP does. */
+void repair_abandon(struct qr_group *g);
+/* Forget what is damaged of GROUP; readers that are left are not told. */
+void repair_free(struct qr_group *g);
+/* Entries FIRST to LAST are whole again, or not needed any more. */
+void damage_forget(struct damage *d, qr_index first, qr_index last);
+/* Of what is first in D, that which the store has released or cut off since is
+ * no damage any more. */
+void damage_prune(struct damage *d);
+/* Let readers go whose entry is whole, or missing, or late. */
+void damage_serve(struct damage *d);
+/* Have D's group looked after from the next tick on. */
+void damage_enlist(struct qr_host *host, struct damage *d);
+/* Have repair_on_timer() called in a moment. */
+void damage_arm(struct qr_host *host);
+/* Whether a line about damage may be logged now: a segment that rots would
+ * bring a hundred thousand. */
+bool damage_may_log(struct qr_host *host);
+
+/* repair.c */
+
+/* Look after what is damaged; ARG is the host. */
+void repair_on_timer(void *arg);
+/* REPLICA may be a member: for one that has not started. Some is damaged. */
+void repair_know(struct qr_group *g, qr_replica_id replica);
+/* Whether GROUP, whose log starts at FIRST, has to ask others before it
+ * starts. */
+bool repair_must_wait(const struct qr_group *g, qr_index first);
+/* Start GROUP if it waited for a repair and need not any more. */
+void repair_start(struct qr_group *g);
+/* A Fetched frame came. */
+void repair_receive(struct qr_group *g, const Raft__Fetched *pb,
+                    const struct slice *content);
+
+/* donate.c */
+
+/* A Fetch frame came. */
+void donate_receive(struct qr_group *g, const Raft__Fetch *pb);
+void donate_free_all(struct qr_group *g);
 
 /* lost.c */
 

@@ -284,6 +284,61 @@ membership_act(struct qr_group *g)
     replica_settle(g);
 }
 
+/* A voter that is linked and has all that we have; 0: there is none. *LINKED:
+ * how many other voters are. */
+static qr_replica_id
+equal_voter(const struct qr_group *g, unsigned *linked)
+{
+    const struct raft_configuration *c = &g->raft.configuration;
+    struct env *env = g->host->env;
+    qr_replica_id found = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    *linked = 0;
+    for (unsigned i = 0; i < c->n; i++) {
+        qr_replica_id id = c->servers[i].id;
+        raft_index match = 0;
+
+        if (id == g->self || c->servers[i].role != RAFT_VOTER ||
+            !env->ops->is_linked(env, qr_replica_node(id))) {
+            continue;
+        }
+        (*linked)++;
+        if (raft_match_index(&g->raft, id, &match) == 0 && match == g->last) {
+            found = id;
+        }
+    }
+    return found;
+}
+
+void
+membership_yield(struct qr_group *g)
+{
+    const struct raft_configuration *c = &g->raft.configuration;
+    unsigned voters = 0;
+    unsigned linked;
+    qr_replica_id heir;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(replica_is_leader(g));
+    if (raft_transferee(&g->raft) != 0) {
+        return;
+    }
+    for (unsigned i = 0; i < c->n; i++) {
+        voters += c->servers[i].role == RAFT_VOTER;
+    }
+    heir = equal_voter(g, &linked);
+    if (heir != 0) {
+        transfer(g, heir);
+        replica_settle(g);
+    } else if (2 * linked > voters) {
+        /* They can do without us and our log, which nobody else has. */
+        g->must_restart = true;
+        replica_stop(g);
+        host_await(g, g->last_batch);
+    }
+}
+
 /* A replica that was removed does not get the entry that says so: the leader
  * stops replicating to it at once. Tell it when it speaks. Only a serving
  * leader whose configuration is committed knows; the term tells the receiver

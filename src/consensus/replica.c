@@ -163,6 +163,9 @@ store_entries(struct qr_group *g, struct raft_update *u)
     }
     g->sleepers = 0;
     cap_reports(g, first);
+    if (g->damage != NULL) {
+        repair_cut(g, first);
+    }
     batch = store_append(host->store, g->id, first, host->records, n);
     add_report(g, batch, first + n - 1);
     replica_note_batch(g, batch);

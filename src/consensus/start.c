@@ -52,6 +52,20 @@ struct restored {
     qr_index first;
 };
 
+/* Entry INDEX is damaged. The library wants to know whether it changes the
+ * members; if that is not sure, the replica does not start with this. */
+static int
+restore_damaged(struct qr_group *g, qr_index index, struct raft_entry *out)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    repair_note(g, index);
+    out->term = store_term(g->host->store, g->id, index);
+    out->type = RAFT_COMMAND;
+    g->log_entries++;
+    ASSERT(out->term > 0);
+    return 0;
+}
+
 static int
 restore_one(struct qr_group *g, struct restored *r, size_t i)
 {
@@ -59,6 +73,9 @@ restore_one(struct qr_group *g, struct restored *r, size_t i)
     int rv = store_read(g->host->store, g->id, r->first + i, &e);
 
     OBJ_CHECK(g, GROUP_MAGIC);
+    if (rv == -QR_ECORRUPT || rv == -QR_EIO) {
+        return restore_damaged(g, r->first + i, &r->entries[i]);
+    }
     if (rv != 0) {
         return rv;
     }
@@ -122,6 +139,40 @@ newest_configuration(const struct restored *r,
     return info->has_snapshot ? &info->snapshot.configuration : NULL;
 }
 
+static void
+know_members(struct qr_group *g, const struct slice *configuration)
+{
+    struct raft_configuration c;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    replica_decode(configuration, &c);
+    for (unsigned i = 0; i < c.n; i++) {
+        repair_know(g, c.servers[i].id);
+    }
+    raft_configuration_close(&c);
+}
+
+/* Whether others must first be asked for what may be a change of members. */
+static bool
+must_repair(struct qr_group *g, const struct restored *r,
+            const struct store_group_info *info)
+{
+    const struct slice *newest;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    if (g->damage == NULL) {
+        return false;
+    }
+    newest = newest_configuration(r, info);
+    if (newest != NULL) {
+        know_members(g, newest);
+    }
+    if (info->has_snapshot && newest != &info->snapshot.configuration) {
+        know_members(g, &info->snapshot.configuration);
+    }
+    return repair_must_wait(g, r->first);
+}
+
 /* Rule 11: the library lets an only voter lead in the term it had; another may
  * have led in it. Take a new term, and vote for ourselves, first. */
 static void
@@ -161,7 +212,9 @@ init_raft(struct qr_group *g)
     g->raft.tracer = NULL; /* it formats text at every step, and is static */
     host->env->ops->random(host->env, &seed, sizeof seed);
     raft_seed(&g->raft, seed);
-    raft_set_election_timeout(&g->raft, host->config.election_timeout_ms);
+    raft_set_election_timeout(&g->raft,
+                              host->config.election_timeout_ms *
+                                  (repair_hinders(g) ? HINDERED_FACTOR : 1));
     raft_set_heartbeat_timeout(&g->raft, host->config.heartbeat_ms);
     raft_set_install_snapshot_timeout(&g->raft, INSTALL_TIMEOUT_MS);
     raft_set_pre_vote(&g->raft, true);
@@ -207,17 +260,20 @@ replica_confirm(struct qr_group *g)
 {
     struct raft_event event = {.type = RAFT_CONFIGURATION};
     qr_index index = g->raft.configuration_uncommitted_index;
-    struct store_entry e;
+    struct raft_buffer b;
+    struct slice body;
     int rv;
 
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(index > 0);
-    rv = store_read(g->host->store, g->id, index, &e);
+    /* Not from the store, where it may have rotted. */
+    rv = raft_configuration_encode(&g->raft.configuration, &b);
     ASSERT(rv == 0);
-    ASSERT(e.type == RAFT_CHANGE);
     event.configuration.index = index;
-    replica_decode(&e.data, &event.configuration.conf);
-    slice_unref(&e.data);
+    body = slice_copy(b.base, b.len);
+    raft_free(b.base);
+    replica_decode(&body, &event.configuration.conf);
+    slice_unref(&body);
     rv = replica_step(g, &event, NULL);
     ASSERT(rv == 0);
 }
@@ -233,6 +289,7 @@ replica_start(struct qr_group *g, struct error *err)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(!g->is_running);
+    ASSERT(!g->is_lost);
     memset(&event, 0, sizeof event);
     memset(&metadata, 0, sizeof metadata);
     rv = store_group_info(g->host->store, g->id, &info);
@@ -241,6 +298,11 @@ replica_start(struct qr_group *g, struct error *err)
     if (rv != 0) {
         return error_set(err, -rv, "group %llu: its log cannot be read",
                          (unsigned long long)g->id);
+    }
+    if (must_repair(g, &r, &info)) {
+        restored_free(&r);
+        g->is_repairing = true;
+        return 0;
     }
     renew_term(g, &info, newest_configuration(&r, &info));
     init_raft(g);

@@ -16,6 +16,9 @@ state_name(const struct qr_group *g)
     if (g->is_failed) {
         return "failed";
     }
+    if (g->is_repairing) {
+        return "repairing";
+    }
     if (!g->is_running || g->is_installing) {
         return "installing";
     }

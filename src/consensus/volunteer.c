@@ -60,7 +60,7 @@ volunteer_start(struct qr_group *g)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     if (!g->is_running || g->is_installing || g->is_asleep ||
-        !is_leaderless(g)) {
+        repair_hinders(g) || !is_leaderless(g)) {
         return;
     }
     turn = place(g);

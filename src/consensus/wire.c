@@ -350,8 +350,8 @@ wire_body(const struct slice *content, size_t at, size_t size)
 }
 
 /* The library reads a configuration without looking where it ends. */
-static bool
-entry_is_sane(uint64_t type, uint64_t size)
+bool
+wire_entry_is_sane(uint64_t type, uint64_t size)
 {
     return type == RAFT_COMMAND || type == RAFT_BARRIER ||
            (type == RAFT_CHANGE && size >= CONFIGURATION_SIZE_MIN);
@@ -371,7 +371,7 @@ wire_get_entries(const Raft__Append *a, const struct slice *content, size_t *at,
         uint64_t size = a->sizes[i] >> TYPE_BITS;
 
         if (size > content->size - end ||
-            !entry_is_sane(a->sizes[i] & TYPE_MASK, size)) {
+            !wire_entry_is_sane(a->sizes[i] & TYPE_MASK, size)) {
             return -QR_EFORMAT;
         }
         end += size;

@@ -23,6 +23,8 @@ enum {
     WIRE_CHUNK,
     WIRE_NOTICE,
     WIRE_LOST,
+    WIRE_FETCH,
+    WIRE_FETCHED,
     WIRE_KIND_LIMIT = FRAME_BROKER_FIRST,
 
     /* Entries in one message; a longer AppendEntries travels as several. */
@@ -30,6 +32,7 @@ enum {
     WIRE_ARENA_SIZE_MAX = 16 << 20, /* memory that one head may unpack to */
     WIRE_RANGES_MAX = 4096,         /* in one Pull */
     WIRE_LOST_MAX = 4096,           /* replicas in one Lost */
+    WIRE_FETCH_MAX = 64,            /* entries in one Fetch */
     WIRE_PIN_FACTOR = 4             /* see wire_body() */
 };
 
@@ -82,6 +85,8 @@ void wire_put(struct buf *out, const struct wire_route *route,
 bool wire_is_sane(const Raft__Message *pb);
 /* Whether PB is marked as quiet. */
 bool wire_is_quiet(const Raft__Message *pb);
+/* Whether an entry of TYPE (of the library) may have SIZE bytes. */
+bool wire_entry_is_sane(uint64_t type, uint64_t size);
 /* Into *OUT, without its entries and addresses. PB is sane. */
 void wire_get(const Raft__Message *pb, struct raft_message *out);
 /* The entries of A, whose bodies are the next of CONTENT from *AT on. BODIES

@@ -54,6 +54,16 @@ on_failure(void *arg, const char *text)
     s->shared->on_failure_mt(s->shared->arg, text);
 }
 
+static void
+on_damage(void *arg, const struct store_damage *damage)
+{
+    struct node_shard *s = arg;
+
+    if (s->host != NULL) {
+        qr_host_damaged(s->host, damage);
+    }
+}
+
 static enum qr_unknown
 on_unknown(void *arg, qr_group_id group, qr_node_id from)
 {
@@ -80,6 +90,7 @@ open_store(struct node_shard *s, struct error *err)
                                   .shard = s->env->shard,
                                   .on_durable = on_durable,
                                   .on_failure = on_failure,
+                                  .on_damage = on_damage,
                                   .arg = s};
     char path[PATH_SIZE];
     int rv;

@@ -84,6 +84,16 @@ on_failure(void *arg, const char *text)
     UNREACHABLE("a simulated disk does not fail by itself");
 }
 
+static void
+on_damage(void *arg, const struct store_damage *damage)
+{
+    struct sim_shard *s = arg;
+
+    if (s->host != NULL) {
+        qr_host_damaged(s->host, damage);
+    }
+}
+
 static enum qr_unknown
 on_unknown(void *arg, qr_group_id group, qr_node_id from)
 {
@@ -110,6 +120,7 @@ start_store(struct sim_shard *s)
                                   .shard = s->number,
                                   .on_durable = on_durable,
                                   .on_failure = on_failure,
+                                  .on_damage = on_damage,
                                   .arg = s};
     struct error err = {{0}};
     int rv;

@@ -53,6 +53,7 @@ struct machine {
     struct qr_standing standing;
     unsigned standings;
     unsigned members_changes;
+    unsigned missing; /* entries passed over */
     uint64_t restores;
     size_t ballast;       /* bytes of nothing in its snapshots */
     bool refuses_restore; /* as a machine of an older version would */
@@ -95,6 +96,7 @@ struct cluster {
     uint64_t snapshot_log_bytes;
     uint64_t snapshot_log_entries;
     uint64_t segment_size;
+    bool is_forgiving; /* states may differ: something is missing */
 };
 
 /* oracle.c: what every machine of the tests does, and one for GROUP on N. */
@@ -132,6 +134,11 @@ struct qr_group *cluster_group(struct cluster *c, qr_node_id node,
 struct machine *cluster_machine(struct cluster *c, qr_node_id node,
                                 qr_group_id group);
 struct oracle *cluster_oracle(struct cluster *c, qr_group_id group);
+
+/* Damage entry INDEX of GROUP wherever NODE's disk has it; NODE is up, and may
+ * still have it in memory: start it again. */
+void cluster_rot(struct cluster *c, qr_node_id node, qr_group_id group,
+                 qr_index index);
 
 /* Let MS milliseconds pass. */
 void cluster_run(struct cluster *c, uint64_t ms);
