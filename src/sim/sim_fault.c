@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "sim/sim_world_priv.h"
+#include "store/disk_sim.h"
 
 enum {
     MS = 1000
@@ -54,8 +55,26 @@ world_start(struct world *w, uint32_t i)
 {
     if (!sim_node_is_up(w->nodes[i])) {
         sim_trace(w->sim, w->ids[i], "start");
-        sim_node_start(w->nodes[i]);
+        (void)sim_node_start(w->nodes[i]);
     }
+}
+
+/* The disk of SHARD of the victim. */
+static struct disk_sim *
+victim_disk(const struct running *r, uint16_t shard)
+{
+    return sim_node_disk(victim_node(r), shard);
+}
+
+static bool
+has_stopped(const struct world *w, uint32_t i)
+{
+    for (uint16_t s = 0; s < w->shards; s++) {
+        if (disk_sim_has_stopped(sim_node_disk(w->nodes[i], s))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool
@@ -102,6 +121,9 @@ end_recovery(struct running *r)
 {
     switch (r->step++) {
     case 0:
+        for (uint16_t s = 0; s < r->world->shards; s++) {
+            disk_sim_stop_after(victim_disk(r, s), r->fault->a);
+        }
         world_start(r->world, victim(r));
         again_after(r, r->fault->b);
         break;
@@ -139,6 +161,62 @@ static void
 end_slow_disk(struct running *r)
 {
     sim_node_set_disk_delay(victim_node(r), (uint32_t)r->world->plan->disk_us);
+}
+
+static bool
+begin_full_disk(struct running *r)
+{
+    struct disk_sim_stats stats;
+
+    for (uint16_t s = 0; s < r->world->shards; s++) {
+        disk_sim_stats(victim_disk(r, s), &stats);
+        disk_sim_set_capacity(victim_disk(r, s),
+                              stats.bytes_used + r->fault->a);
+    }
+    return true;
+}
+
+static void
+make_room(struct world *w, uint32_t i)
+{
+    for (uint16_t s = 0; s < w->shards; s++) {
+        disk_sim_set_capacity(sim_node_disk(w->nodes[i], s),
+                              SIM_NODE_DISK_SIZE);
+    }
+}
+
+static void
+end_full_disk(struct running *r)
+{
+    make_room(r->world, victim(r));
+}
+
+/* Whether there is a majority of every group besides the node that suffers. */
+static bool
+has_others(const struct running *r)
+{
+    return r->world->nodes_count >= 3 &&
+           r->fault->node == r->world->plan->frail;
+}
+
+/* Some bytes of one of its disks change, or can no longer be read. */
+static bool
+begin_rot(struct running *r)
+{
+    struct world *w = r->world;
+    struct disk_sim *disk =
+        victim_disk(r, (uint16_t)(r->fault->number % w->shards));
+    struct disk_sim_spot spot;
+    uint64_t count = 0;
+
+    while (has_others(r) && count < r->fault->a &&
+           (r->fault->kind == SIM_ROT ? disk_sim_rot(disk, &spot)
+                                      : disk_sim_spoil(disk, &spot))) {
+        sim_trace(w->sim, w->ids[victim(r)], "damage in %s at %llu", spot.name,
+                  (unsigned long long)spot.offset);
+        count++;
+    }
+    return count > 0;
 }
 
 static bool
@@ -327,6 +405,9 @@ static const struct {
     [SIM_SLOW_DISK] = {begin_slow_disk, end_slow_disk, false},
     [SIM_CLOCK] = {begin_clock, end_clock, false},
     [SIM_TRANSFER] = {begin_transfer, NULL, false},
+    [SIM_FULL_DISK] = {begin_full_disk, end_full_disk, false},
+    [SIM_ROT] = {begin_rot, NULL, false},
+    [SIM_SPOIL] = {begin_rot, NULL, false},
 };
 
 static void
@@ -394,6 +475,10 @@ world_heal(struct world *w)
         sim_node_set_disk_delay(w->nodes[i], (uint32_t)w->plan->disk_us);
         sim_pause(w->sim, w->ids[i], 0);
         sim_set_wall(w->sim, w->ids[i], 0);
+        make_room(w, i);
+        if (has_stopped(w, i)) {
+            world_crash(w, i, true);
+        }
         world_start(w, i);
     }
 }

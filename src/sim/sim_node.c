@@ -20,8 +20,6 @@
 
 enum {
     SIM_NODE_MAGIC = 0x736e6f64,
-    DISK_CAPACITY = 1 << 30,
-    SEGMENT_SIZE = 256 << 10,
     CACHE_SIZE = 256 << 10,
     HEARTBEAT_MS = 200,
     ELECTION_MS = 1000
@@ -79,9 +77,19 @@ on_durable(void *arg, uint64_t batch)
 static void
 on_failure(void *arg, const char *text)
 {
-    (void)arg;
-    (void)fprintf(stderr, "the store failed: %s\n", text);
-    UNREACHABLE("a simulated disk does not fail by itself");
+    struct sim_shard *s = arg;
+    struct sim_node_config *c = &s->node->config;
+
+    sim_trace(c->sim, c->id, "the store failed: %s", text);
+    c->on_given_up(c->arg, c->id);
+}
+
+static uint64_t
+now_ms(void *arg)
+{
+    struct sim_shard *s = arg;
+
+    return sim_now_us(s->node->config.sim) / 1000;
 }
 
 static void
@@ -110,27 +118,36 @@ on_deleted(void *arg, qr_group_id group)
     broker_deleted_group(s->broker, group);
 }
 
-static void
+/* False: the disk stopped meanwhile. */
+static bool
 start_store(struct sim_shard *s)
 {
+    const struct sim_node_config *node = &s->node->config;
     struct store_config config = {.disk = disk_sim_disk(s->disk),
-                                  .log = s->node->config.log,
-                                  .segment_size = SEGMENT_SIZE,
+                                  .log = node->log,
+                                  .segment_size = SIM_NODE_SEGMENT_SIZE,
                                   .cache_size = CACHE_SIZE,
                                   .shard = s->number,
                                   .on_durable = on_durable,
                                   .on_failure = on_failure,
                                   .on_damage = on_damage,
-                                  .arg = s};
+                                  .arg = s,
+                                  .now_ms = now_ms,
+                                  .scrub_rate = node->scrub_rate};
     struct error err = {{0}};
     int rv;
 
-    config.node_uuid[0] = (uint8_t)s->node->config.id;
+    config.node_uuid[0] = (uint8_t)node->id;
+    config.timers = &sim_env(node->sim, node->id, s->number)->timers;
     rv = store_open(&config, &s->store, &err);
-    if (rv != 0) {
-        (void)fprintf(stderr, "store: %s\n", err.text);
+    if (rv != 0 && disk_sim_has_stopped(s->disk)) {
+        s->store = NULL;
+        return false;
     }
-    ASSERT(rv == 0);
+    if (rv != 0) {
+        UNREACHABLE(err.text); /* a node starts, whatever befell its disk */
+    }
+    return true;
 }
 
 static void
@@ -141,7 +158,7 @@ on_given_up(void *arg)
     s->node->config.on_given_up(s->node->config.arg, s->node->config.id);
 }
 
-static void
+static bool
 start_shard(struct sim_shard *s)
 {
     struct sim_node_config *node = &s->node->config;
@@ -172,17 +189,22 @@ start_shard(struct sim_shard *s)
     struct error err = {{0}};
     int rv;
 
-    start_store(s);
+    if (!start_store(s)) {
+        return false;
+    }
     host.store = s->store;
     s->host = qr_host_new(&host);
     broker.host = s->host;
     memset(&broker.node_uuid, (int)node->id, sizeof(broker.node_uuid));
     s->broker = broker_new(&broker);
     rv = broker_start(s->broker, &err);
-    if (rv != 0) {
-        (void)fprintf(stderr, "broker: %s\n", err.text);
+    if (rv != 0 && disk_sim_has_stopped(s->disk)) {
+        return false;
     }
-    ASSERT(rv == 0);
+    if (rv != 0) {
+        UNREACHABLE(err.text); /* a node starts, whatever befell its disk */
+    }
+    return true;
 }
 
 struct sim_node *
@@ -200,22 +222,29 @@ sim_node_new(const struct sim_node_config *config)
 
         s->node = n;
         s->number = i;
-        s->disk = disk_sim_new(sim_rng(config->sim), DISK_CAPACITY);
+        s->disk = disk_sim_new(sim_rng(config->sim), SIM_NODE_DISK_SIZE);
         disk_sim_set_notify(s->disk, on_disk, s);
     }
     return n;
 }
 
-void
+bool
 sim_node_start(struct sim_node *n)
 {
+    bool is_good = true;
+
     OBJ_CHECK(n, SIM_NODE_MAGIC);
     ASSERT(!n->is_up);
     sim_start(n->config.sim, n->config.id, n->config.shards, n->config.log);
-    for (uint16_t i = 0; i < n->config.shards; i++) {
-        start_shard(&n->shards[i]);
-    }
     n->is_up = true;
+    for (uint16_t i = 0; i < n->config.shards && is_good; i++) {
+        is_good = start_shard(&n->shards[i]);
+    }
+    if (!is_good) {
+        sim_trace(n->config.sim, n->config.id, "power cut during its start");
+        sim_node_crash(n, true);
+    }
+    return is_good;
 }
 
 void
@@ -235,9 +264,11 @@ sim_node_crash(struct sim_node *n, bool is_power)
         } else {
             disk_sim_kill(s->disk);
         }
-        qr_host_free(&s->host);
-        broker_free(&s->broker);
-        store_close(&s->store);
+        if (s->store != NULL) { /* else it did not get that far */
+            qr_host_free(&s->host);
+            broker_free(&s->broker);
+            store_close(&s->store);
+        }
     }
 }
 
@@ -331,6 +362,29 @@ sim_node_broker(const struct sim_node *n, uint16_t shard)
 {
     ASSERT(shard < n->config.shards);
     return n->is_up ? n->shards[shard].broker : NULL;
+}
+
+struct disk_sim *
+sim_node_disk(const struct sim_node *n, uint16_t shard)
+{
+    ASSERT(shard < n->config.shards);
+    return n->shards[shard].disk;
+}
+
+bool
+sim_node_parts(const struct sim_node *n, uint16_t shard, struct sim_parts *out)
+{
+    const struct sim_shard *s = &n->shards[shard];
+
+    ASSERT(shard < n->config.shards);
+    if (!n->is_up) {
+        return false;
+    }
+    out->broker = s->broker;
+    out->host = s->host;
+    out->store = s->store;
+    out->disk = s->disk;
+    return true;
 }
 
 bool

@@ -13,8 +13,24 @@
 
 struct broker;
 struct buf;
+struct disk_sim;
 struct logger;
+struct qr_host;
 struct sim_node;
+struct store;
+
+enum {
+    SIM_NODE_SEGMENT_SIZE = 256 << 10,
+    SIM_NODE_DISK_SIZE = 1 << 30 /* of each shard */
+};
+
+/* What a shard is made of, for looking into; borrowed until the node dies. */
+struct sim_parts {
+    struct broker *broker;
+    struct qr_host *host;
+    struct store *store;
+    struct disk_sim *disk;
+};
 
 struct sim_node_config {
     struct sim *sim;
@@ -26,7 +42,9 @@ struct sim_node_config {
     uint32_t disk_delay_us; /* most that a write takes */
     uint64_t snapshot_log_bytes;
     uint64_t snapshot_log_entries;
-    /* The cluster gave this start up: crash and start the node, later. */
+    uint64_t scrub_rate; /* bytes a second */
+    /* The cluster gave this start up, or its store failed: crash and start the
+     * node, later. */
     void (*on_given_up)(void *arg, qr_node_id id);
     void *arg;
 };
@@ -35,7 +53,9 @@ struct sim_node_config {
 struct sim_node *sim_node_new(const struct sim_node_config *config);
 /* Down first. */
 void sim_node_free(struct sim_node **n);
-void sim_node_start(struct sim_node *n);
+/* False: a disk stopped the machine meanwhile (disk_sim_stop_after()), and it
+ * is down again, as after a power cut. */
+bool sim_node_start(struct sim_node *n);
 /* Its process dies; with IS_POWER also what its disks had not synced. */
 void sim_node_crash(struct sim_node *n, bool is_power);
 qr_node_id sim_node_id(const struct sim_node *n);
@@ -50,6 +70,11 @@ uint64_t sim_node_messages(const struct sim_node *n, qr_group_id group);
 uint64_t sim_node_disk_bytes(const struct sim_node *n);
 /* The broker of SHARD, or NULL while the node is down. */
 struct broker *sim_node_broker(const struct sim_node *n, uint16_t shard);
+/* The disk of SHARD, also while the node is down. */
+struct disk_sim *sim_node_disk(const struct sim_node *n, uint16_t shard);
+/* The parts of SHARD; false while the node is down. */
+bool sim_node_parts(const struct sim_node *n, uint16_t shard,
+                    struct sim_parts *out);
 /* The state of GROUP's queue machine here and the index it is at; false when
  * the node is down or has no replica of it. */
 bool sim_node_queue_state(const struct sim_node *n, qr_group_id group,

@@ -28,26 +28,37 @@ enum {
     PAUSE_US_MAX = 5 * US
 };
 
+/* Whom a fault may befall. */
+enum target {
+    NOBODY,
+    ANY_NODE,
+    FRAIL_NODE
+};
+
 static const struct {
     const char *name;
-    bool has_node;
+    enum target target;
     const char *a; /* names of the parameters, NULL: none */
     const char *b;
+    bool is_early; /* the broker does not yet survive it */
 } kinds[] = {
-    [SIM_WEATHER] = {"weather", false, "delay_us", "loss_per_million"},
-    [SIM_DUPLICATES] = {"duplicates", false, "frames", NULL},
-    [SIM_CRASH] = {"crash", true, NULL, NULL},
-    [SIM_POWER] = {"power", true, NULL, NULL},
-    [SIM_POWER_ALL] = {"power_all", false, "first", "apart_us"},
-    [SIM_RECOVERY] = {"recovery", true, "changes", "after_us"},
-    [SIM_HALVES] = {"halves", false, "side", NULL},
-    [SIM_ONE_WAY] = {"one_way", false, "side", NULL},
-    [SIM_RING] = {"ring", false, "first", NULL},
-    [SIM_FLAP] = {"flap", false, "side", "period_us"},
-    [SIM_PAUSE] = {"pause", true, NULL, NULL},
-    [SIM_SLOW_DISK] = {"slow_disk", true, "delay_us", NULL},
-    [SIM_CLOCK] = {"clock", true, "forward_ms", "back_ms"},
-    [SIM_TRANSFER] = {"transfer", true, "pick", NULL},
+    [SIM_WEATHER] = {"weather", NOBODY, "delay_us", "loss_per_million", false},
+    [SIM_DUPLICATES] = {"duplicates", NOBODY, "frames", NULL, false},
+    [SIM_CRASH] = {"crash", ANY_NODE, NULL, NULL, false},
+    [SIM_POWER] = {"power", ANY_NODE, NULL, NULL, false},
+    [SIM_POWER_ALL] = {"power_all", NOBODY, "first", "apart_us", false},
+    [SIM_RECOVERY] = {"recovery", ANY_NODE, "changes", "after_us", false},
+    [SIM_HALVES] = {"halves", NOBODY, "side", NULL, false},
+    [SIM_ONE_WAY] = {"one_way", NOBODY, "side", NULL, false},
+    [SIM_RING] = {"ring", NOBODY, "first", NULL, false},
+    [SIM_FLAP] = {"flap", NOBODY, "side", "period_us", false},
+    [SIM_PAUSE] = {"pause", ANY_NODE, NULL, NULL, false},
+    [SIM_SLOW_DISK] = {"slow_disk", ANY_NODE, "delay_us", NULL, false},
+    [SIM_CLOCK] = {"clock", ANY_NODE, "forward_ms", "back_ms", false},
+    [SIM_TRANSFER] = {"transfer", ANY_NODE, "pick", NULL, false},
+    [SIM_FULL_DISK] = {"full_disk", ANY_NODE, "room", NULL, true},
+    [SIM_ROT] = {"rot", FRAIL_NODE, "bits", NULL, true},
+    [SIM_SPOIL] = {"spoil", FRAIL_NODE, "sectors", NULL, true},
 };
 
 const char *
@@ -121,6 +132,14 @@ pick_parameters(struct rng *rng, uint64_t nodes, struct sim_fault *f)
         f->a = rng_below(rng, 1000);
         f->for_us = 0;
         break;
+    case SIM_FULL_DISK:
+        f->a = rng_chance(rng, 500000) ? 0 : some_time(rng, 1 << 20);
+        break;
+    case SIM_ROT:
+    case SIM_SPOIL:
+        f->a = rng_between(rng, 1, 8);
+        f->for_us = 0;
+        break;
     case SIM_CRASH:
     case SIM_POWER:
     case SIM_FAULT_KINDS:
@@ -145,7 +164,7 @@ fault_add(struct sim_plan *p, enum sim_fault_kind kind, uint64_t at_us,
 
 /* Which kinds there are, and how often; returns the sum. */
 static uint64_t
-pick_weights(struct rng *rng, uint64_t weights[SIM_FAULT_KINDS])
+pick_weights(struct rng *rng, bool is_all, uint64_t weights[SIM_FAULT_KINDS])
 {
     uint64_t sum = 0;
 
@@ -153,6 +172,7 @@ pick_weights(struct rng *rng, uint64_t weights[SIM_FAULT_KINDS])
         uint64_t weight = rng_between(rng, 1, WEIGHT_MAX);
 
         weights[i] = rng_chance(rng, 500000) ? weight : 0;
+        weights[i] = is_all || !kinds[i].is_early ? weights[i] : 0;
         sum += weights[i];
     }
     return sum;
@@ -174,10 +194,10 @@ pick_kind(struct rng *rng, const uint64_t weights[SIM_FAULT_KINDS],
 }
 
 static void
-make_faults(struct sim_plan *p, struct rng *rng)
+make_faults(struct sim_plan *p, struct rng *rng, bool is_all)
 {
     uint64_t weights[SIM_FAULT_KINDS];
-    uint64_t sum = pick_weights(rng, weights);
+    uint64_t sum = pick_weights(rng, is_all, weights);
     uint64_t every_us = rng_between(rng, US / 10, 2ULL * US);
     uint64_t length_us = some_time(rng, 16ULL * US);
     uint64_t at = FIRST_US;
@@ -188,8 +208,10 @@ make_faults(struct sim_plan *p, struct rng *rng)
         enum sim_fault_kind kind = pick_kind(rng, weights, sum);
         struct sim_fault *f = fault_add(p, kind, at, some_time(rng, length_us));
 
-        f->node =
-            kinds[kind].has_node ? (uint32_t)rng_between(rng, 1, p->nodes) : 0;
+        f->node = (uint32_t)rng_between(rng, 1, p->nodes);
+        f->node = kinds[kind].target == NOBODY       ? 0
+                  : kinds[kind].target == FRAIL_NODE ? (uint32_t)p->frail
+                                                     : f->node;
         pick_parameters(rng, p->nodes, f);
         at += 1 + rng_below(rng, 2 * every_us);
     }
@@ -224,7 +246,8 @@ sim_plan_make(struct sim_plan *p, const struct sim_wishes *wishes)
     p->disk_us = rng_between(&rng, 100, DISK_US_MAX);
     p->snapshot_bytes = rng_between(&rng, 4 << 10, 256 << 10);
     p->snapshot_entries = rng_between(&rng, 20, 2000);
-    make_faults(p, &rng);
+    p->frail = rng_between(&rng, 1, p->nodes);
+    make_faults(p, &rng, wishes->all_kinds);
 }
 
 /* ---- printing ---- */
@@ -243,7 +266,7 @@ sim_fault_print(const struct sim_fault *f, struct buf *out)
     if (f->for_us > 0) {
         print_time(out, "for", f->for_us);
     }
-    if (kinds[f->kind].has_node) {
+    if (kinds[f->kind].target != NOBODY) {
         buf_putf(out, " node=%" PRIu32, f->node);
     }
     if (kinds[f->kind].a != NULL) {
@@ -263,8 +286,10 @@ sim_plan_print(const struct sim_plan *p, struct buf *out)
              p->seed, p->nodes, p->shards, p->clients);
     print_time(out, "end", p->end_us);
     print_time(out, "disk", p->disk_us);
-    buf_putf(out, " snapshot_bytes=%" PRIu64 " snapshot_entries=%" PRIu64 "\n",
-             p->snapshot_bytes, p->snapshot_entries);
+    buf_putf(out,
+             " snapshot_bytes=%" PRIu64 " snapshot_entries=%" PRIu64
+             " frail=%" PRIu64 "\n",
+             p->snapshot_bytes, p->snapshot_entries, p->frail);
     for (size_t i = 0; i < p->faults_count; i++) {
         sim_fault_print(&p->faults[i], out);
         buf_putf(out, "\n");
@@ -358,6 +383,9 @@ set_head(struct sim_plan *p, struct rest key, struct rest value)
     if (is_word(key, "disk")) {
         return get_time(value, &p->disk_us);
     }
+    if (is_word(key, "frail")) {
+        return get_number(value, SIM_PLAN_NODES_MAX, &p->frail);
+    }
     if (is_word(key, "snapshot_bytes")) {
         return get_number(value, UINT32_MAX, &p->snapshot_bytes);
     }
@@ -397,7 +425,7 @@ set_fault(const struct sim_plan *p, struct sim_fault *f, struct rest key,
     if (is_word(key, kinds[f->kind].b)) {
         return get_number(value, UINT64_MAX, &f->b);
     }
-    if (!is_word(key, "node") || !kinds[f->kind].has_node ||
+    if (!is_word(key, "node") || kinds[f->kind].target == NOBODY ||
         !get_number(value, p->nodes, &node) || node == 0) {
         return false;
     }
@@ -440,7 +468,7 @@ get_fault(struct sim_plan *p, struct rest line)
             return false;
         }
     }
-    return f->node != 0 || !kinds[kind].has_node;
+    return f->node != 0 || kinds[kind].target == NOBODY;
 }
 
 int

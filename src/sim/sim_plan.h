@@ -45,6 +45,9 @@ enum sim_fault_kind {
     SIM_SLOW_DISK,
     SIM_CLOCK,
     SIM_TRANSFER,
+    SIM_FULL_DISK,
+    SIM_ROT,
+    SIM_SPOIL,
     SIM_FAULT_KINDS
 };
 
@@ -67,6 +70,8 @@ struct sim_plan {
     uint64_t disk_us; /* most that a write takes */
     uint64_t snapshot_bytes;
     uint64_t snapshot_entries;
+    /* The only node whose memory may suffer: a minority of any three. */
+    uint64_t frail;
     size_t faults_count;
     struct sim_fault faults[SIM_PLAN_FAULTS_MAX];
 };
@@ -78,6 +83,7 @@ struct sim_wishes {
     uint64_t shards;
     uint64_t clients;
     uint64_t seconds; /* not 0 */
+    bool all_kinds;   /* also those that the broker does not yet survive */
 };
 
 /* The plan of WISHES->seed. */

@@ -41,6 +41,7 @@ sim_total_add(struct sim_total *t, const struct sim_world_result *result)
     t->seeds++;
     t->failed += result->violation[0] == '\0' ? 0 : 1;
     sum->virtual_us += result->virtual_us;
+    sum->rested_us = MAX(sum->rested_us, result->rested_us);
     sum->recovered_us = MAX(sum->recovered_us, result->recovered_us);
 #define ADD(name) sum->name += result->name;
     EACH_COUNTER(ADD)
@@ -78,9 +79,10 @@ sim_total_print(const struct sim_total *t, double seconds, struct buf *out)
              "%" PRIu64 " messages published, %" PRIu64 " confirmed, %" PRIu64
              " delivered; %" PRIu64 " frames, %" PRIu64
              " lost; replicas compared %" PRIu64
-             " times; slowest to recover %.1f s\n",
+             " times; slowest to recover %.1f s, to come to rest %.1f s\n",
              s->published, s->confirmed, s->delivered, s->frames,
-             s->frames_lost, s->comparisons, (double)s->recovered_us / US);
+             s->frames_lost, s->comparisons, (double)s->recovered_us / US,
+             (double)s->rested_us / US);
     buf_putf(out, "%" PRIu64 " faults:", faults_of(s));
     print_faults(s, "\n", out);
 }
@@ -109,10 +111,12 @@ sim_result_print(const struct sim_plan *plan, const struct sim_world_result *r,
              "seed %" PRIu64 ": %s, trace %016" PRIx64 ", %" PRIu64
              " nodes, %.1f s, published %" PRIu64 ", confirmed %" PRIu64
              ", delivered %" PRIu64 " (%" PRIu64 " again), frames %" PRIu64
-             " (%" PRIu64 " lost), compared %" PRIu64 ", recovered in %.1f s;",
+             " (%" PRIu64 " lost), compared %" PRIu64
+             ", recovered in %.1f s, at rest %.1f s later;",
              plan->seed, r->violation[0] == '\0' ? "good" : "BROKEN", r->trace,
              plan->nodes, (double)r->virtual_us / US, r->published,
              r->confirmed, r->delivered, r->redelivered, r->frames,
-             r->frames_lost, r->comparisons, (double)r->recovered_us / US);
+             r->frames_lost, r->comparisons, (double)r->recovered_us / US,
+             (double)r->rested_us / US);
     print_faults(r, "\n", out);
 }

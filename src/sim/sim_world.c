@@ -10,13 +10,14 @@
 #include "base/mem.h"
 #include "broker/broker.h"
 #include "machine/meta/meta_machine.h"
+#include "sim/sim_rest.h"
 #include "sim/sim_world_priv.h"
 
 enum {
     WORLD_GROUPS_MAX = 64, /* queue groups whose replicas are compared */
     US = 1000000,
-    HEALED_S = 3,
     SETTLE_S = 60,
+    SCRUB_RATE = 1 << 20,
     COMPARE_EVERY_US = 250000
 };
 
@@ -170,8 +171,12 @@ static void
 on_compare(void *arg)
 {
     struct world *w = arg;
+    char why[REST_TEXT_SIZE];
 
     compare(w);
+    if (!rest_is_sane(w, why)) {
+        sim_check_violate(&w->check, "%s", why);
+    }
     sim_call(w->sim, NULL, COMPARE_EVERY_US, on_compare, w);
 }
 
@@ -188,6 +193,7 @@ make_nodes(struct world *w)
         .disk_delay_us = (uint32_t)w->plan->disk_us,
         .snapshot_log_bytes = w->plan->snapshot_bytes,
         .snapshot_log_entries = w->plan->snapshot_entries,
+        .scrub_rate = SCRUB_RATE,
         .on_given_up = on_given_up,
         .arg = w};
 
@@ -206,7 +212,7 @@ make_nodes(struct world *w)
         node.id = w->ids[i];
         node.log = &w->logs[i].log;
         w->nodes[i] = sim_node_new(&node);
-        sim_node_start(w->nodes[i]);
+        (void)sim_node_start(w->nodes[i]);
     }
 }
 
@@ -322,6 +328,23 @@ settle(struct world *w)
     }
 }
 
+/* What is left over is cleaned up. */
+static void
+rest(struct world *w)
+{
+    uint64_t end = sim_now_us(w->sim) + (uint64_t)SETTLE_S * US;
+    char why[REST_TEXT_SIZE];
+
+    while (w->check.violation[0] == '\0' && !rest_is_clean(w, why)) {
+        if (sim_now_us(w->sim) >= end) {
+            sim_check_violate(&w->check, "%s, %d s after all was delivered",
+                              why, SETTLE_S);
+        }
+        (void)run_until(w, sim_now_us(w->sim) + US / 2);
+    }
+    w->result->rested_us = sim_now_us(w->sim) + (uint64_t)SETTLE_S * US - end;
+}
+
 /* Where everything stands, at the end of the trace. */
 static void
 describe(struct world *w)
@@ -376,6 +399,8 @@ fill_result(struct world *w)
 static void
 live(struct world *w)
 {
+    char why[REST_TEXT_SIZE];
+
     make_nodes(w);
     make_clients(w);
     world_schedule_faults(w);
@@ -384,9 +409,15 @@ live(struct world *w)
         return;
     }
     world_heal(w);
-    if (run_until(w, sim_now_us(w->sim) + (uint64_t)HEALED_S * US)) {
-        settle(w);
+    if (!run_until(w, sim_now_us(w->sim) + (uint64_t)REST_LEADER_S * US)) {
+        return;
     }
+    if (!rest_is_led(w, why)) {
+        sim_check_violate(&w->check, "%s", why);
+        return;
+    }
+    settle(w);
+    rest(w);
 }
 
 void

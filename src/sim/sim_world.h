@@ -21,6 +21,7 @@ struct sim_world_result {
     uint64_t trace;                     /* the same seed gives the same */
     uint64_t virtual_us;
     uint64_t recovered_us; /* from the last fault until all was delivered */
+    uint64_t rested_us;    /* and then until all was cleaned up */
     uint64_t published;
     uint64_t confirmed;
     uint64_t delivered;

@@ -225,10 +225,10 @@ Test(sim_cluster, a_node_that_waited_long_for_others_becomes_ready)
     struct cluster c;
 
     cluster_init(&c);
-    sim_node_start(c.nodes[0]);
+    (void)sim_node_start(c.nodes[0]);
     pass(&c, 120);
-    sim_node_start(c.nodes[1]);
-    sim_node_start(c.nodes[2]);
+    (void)sim_node_start(c.nodes[1]);
+    (void)sim_node_start(c.nodes[2]);
     pass(&c, 10);
     cr_assert(is_ready(&c));
     cluster_deinit(&c);
@@ -241,7 +241,7 @@ Test(sim_cluster, a_publisher_may_close_in_its_own_confirm)
 
     cluster_init(&c);
     for (uint32_t i = 0; i < NODES; i++) {
-        sim_node_start(c.nodes[i]);
+        (void)sim_node_start(c.nodes[i]);
     }
     pass(&c, 5);
     front_open(&f, sim_node_broker(c.nodes[0], 0));
@@ -267,7 +267,7 @@ Test(sim_cluster, a_node_cut_off_before_the_others_started_is_given_up)
 
     cluster_init(&c);
     for (uint32_t i = 0; i < NODES; i++) {
-        sim_node_start(c.nodes[i]);
+        (void)sim_node_start(c.nodes[i]);
     }
     pass(&c, 5);
     front_open(&far, sim_node_broker(c.nodes[2], 0));
@@ -282,7 +282,7 @@ Test(sim_cluster, a_node_cut_off_before_the_others_started_is_given_up)
         sim_node_crash(c.nodes[i], false);
     }
     for (uint32_t i = 0; i < 2; i++) {
-        sim_node_start(c.nodes[i]);
+        (void)sim_node_start(c.nodes[i]);
     }
     pass(&c, 10);
     front_open(&near, sim_node_broker(c.nodes[0], 0));
@@ -305,7 +305,7 @@ Test(sim_cluster, an_exclusive_queue_goes_with_its_connection_however_late)
 
     cluster_init(&c);
     for (uint32_t i = 0; i < NODES; i++) {
-        sim_node_start(c.nodes[i]);
+        (void)sim_node_start(c.nodes[i]);
     }
     pass(&c, 5);
     front_open(&f, sim_node_broker(c.nodes[0], 1));
@@ -318,8 +318,8 @@ Test(sim_cluster, an_exclusive_queue_goes_with_its_connection_however_late)
     cr_assert_not(f.is_done);
     front_close(&f);
     pass(&c, 60);
-    sim_node_start(c.nodes[1]);
-    sim_node_start(c.nodes[2]);
+    (void)sim_node_start(c.nodes[1]);
+    (void)sim_node_start(c.nodes[2]);
     pass(&c, 10);
     front_open(&g, sim_node_broker(c.nodes[2], 0));
     declare(&c, &g, "x", true);
@@ -337,7 +337,7 @@ Test(sim_cluster, a_paused_node_goes_on_where_it_was)
 
     cluster_init(&c);
     for (uint32_t i = 0; i < NODES; i++) {
-        sim_node_start(c.nodes[i]);
+        (void)sim_node_start(c.nodes[i]);
     }
     pass(&c, 5);
     front_open(&f, sim_node_broker(c.nodes[0], 0));

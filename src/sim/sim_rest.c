@@ -1,0 +1,230 @@
+/* See sim_rest.h. Each check looks into the nodes, between two events. */
+#include "sim/sim_rest.h"
+
+#include <quorate/host.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/map.h"
+#include "broker/broker_priv.h"
+#include "broker/queue_group.h"
+#include "machine/meta/meta_machine.h"
+#include "sim/sim_world_priv.h"
+#include "store/store.h"
+
+/* Where a check has got to. */
+struct look {
+    struct world *world;
+    uint32_t node; /* its place in the world */
+    struct sim_parts parts;
+    char *why;
+    bool is_good;
+};
+
+static void PRINTF(2, 3) say(struct look *l, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (l->is_good) {
+        l->is_good = false;
+        va_start(ap, fmt);
+        (void)vsnprintf(l->why, REST_TEXT_SIZE, fmt, ap);
+        va_end(ap);
+    }
+}
+
+/* The copy of the metadata that has got furthest, or NULL. */
+static struct meta_machine *
+newest_meta(const struct world *w)
+{
+    struct meta_machine *newest = NULL;
+
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        struct broker *b = sim_node_broker(w->nodes[i], 0);
+
+        if (b != NULL &&
+            (newest == NULL || meta_applied(b->meta) > meta_applied(newest))) {
+            newest = b->meta;
+        }
+    }
+    return newest;
+}
+
+/* GROUP on node I, or NULL. */
+static struct qr_group *
+group_on(const struct world *w, uint32_t i, qr_group_id group)
+{
+    uint16_t shard = env_shard_of(group, w->shards);
+    struct sim_parts parts;
+
+    return sim_node_parts(w->nodes[i], shard, &parts)
+               ? qr_host_group(parts.host, group)
+               : NULL;
+}
+
+static bool
+is_led(const struct world *w, qr_group_id group)
+{
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        const struct qr_group *g = group_on(w, i, group);
+
+        if (g != NULL && qr_group_is_leader(g)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+look_for_leader(void *arg, struct meta_queue *queue)
+{
+    struct look *l = arg;
+
+    if (queue->owner.node == 0 && !is_led(l->world, queue->group)) {
+        say(l,
+            "I11: queue '%.*s' (group %llu) has no leader %d s after the "
+            "last fault",
+            (int)queue->name.size, queue->name.data,
+            (unsigned long long)queue->group, REST_LEADER_S);
+    }
+    return l->is_good;
+}
+
+bool
+rest_is_led(struct world *w, char *why)
+{
+    struct look l = {.world = w, .why = why, .is_good = true};
+    struct meta_machine *m = newest_meta(w);
+
+    ASSERT(m != NULL);
+    if (!is_led(w, QR_GROUP_META)) {
+        say(&l, "I11: the metadata have no leader %d s after the last fault",
+            REST_LEADER_S);
+    }
+    meta_each_queue(m, NULL, look_for_leader, &l);
+    return l.is_good;
+}
+
+/* ---- all shards ---- */
+
+static bool
+each_shard(struct world *w, char *why, void (*cb)(struct look *l))
+{
+    struct look l = {.world = w, .why = why, .is_good = true};
+
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        for (uint16_t s = 0; s < w->shards; s++) {
+            l.node = i;
+            if (sim_node_parts(w->nodes[i], s, &l.parts)) {
+                cb(&l);
+            }
+        }
+    }
+    return l.is_good;
+}
+
+static void
+look_at_stored(void *arg, const struct store_group_info *info)
+{
+    struct look *l = arg;
+    const struct meta_machine *m = l->parts.broker->meta;
+
+    if (info->id >= QR_GROUP_FIRST_QUEUE &&
+        meta_queue_by_group(m, info->id) == NULL) {
+        say(l, "I9: node %u still stores deleted group %llu",
+            l->world->ids[l->node], (unsigned long long)info->id);
+    }
+}
+
+static void
+look_at_disk(struct look *l)
+{
+    struct store_stats stats;
+    uint64_t most;
+
+    store_stats(l->parts.store, &stats);
+    most = 2 * stats.live_bytes + REST_SLACK_SEGMENTS * SIM_NODE_SEGMENT_SIZE;
+    if (stats.disk_bytes > most) {
+        say(l,
+            "I12: a shard of node %u keeps %llu bytes on disk for %llu that "
+            "are live",
+            l->world->ids[l->node], (unsigned long long)stats.disk_bytes,
+            (unsigned long long)stats.live_bytes);
+    }
+    if (stats.damaged > 0 || stats.groups_lost > 0) {
+        say(l, "I10: node %u has %llu damaged entries and %llu damaged groups",
+            l->world->ids[l->node], (unsigned long long)stats.damaged,
+            (unsigned long long)stats.groups_lost);
+    }
+}
+
+/* A leader's members: voters on live nodes, all caught up. */
+static void
+look_at_members(struct look *l, const struct qr_group *g)
+{
+    struct qr_group_status s;
+
+    qr_group_status(g, &s);
+    for (size_t i = 0; i < s.members_count; i++) {
+        const struct qr_member_status *m = &s.members[i];
+
+        if (m->is_lost ||
+            (m->member.role == QR_ROLE_VOTER && s.committed < s.last)) {
+            say(l, "I8: group %llu is not whole: its member on node %u is %s",
+                (unsigned long long)s.id, qr_replica_node(m->member.id),
+                m->is_lost ? "lost" : "behind");
+        }
+    }
+}
+
+static void
+look_at_groups(struct look *l)
+{
+    const struct map *groups = &l->parts.broker->groups;
+    struct queue_group *g;
+    uint64_t id;
+    size_t pos;
+
+    map_foreach (groups, pos, id, g) {
+        if (qr_group_is_leader(queue_group_raft(g))) {
+            look_at_members(l, queue_group_raft(g));
+        }
+    }
+}
+
+static void
+look_at_shard(struct look *l)
+{
+    store_foreach_group(l->parts.store, look_at_stored, l);
+    look_at_groups(l);
+    look_at_disk(l);
+}
+
+bool
+rest_is_clean(struct world *w, char *why)
+{
+    return each_shard(w, why, look_at_shard);
+}
+
+static void
+look_for_ghosts(struct look *l)
+{
+    const struct broker *b = l->parts.broker;
+    struct queue_group *g;
+    uint64_t id;
+    size_t pos;
+
+    map_foreach (&b->groups, pos, id, g) {
+        if (qr_group_is_leader(queue_group_raft(g)) &&
+            meta_queue_by_group(b->meta, id) == NULL) {
+            say(l, "I9: node %u leads group %llu, whose queue was deleted",
+                l->world->ids[l->node], (unsigned long long)id);
+        }
+    }
+}
+
+bool
+rest_is_sane(struct world *w, char *why)
+{
+    return each_shard(w, why, look_for_ghosts);
+}

@@ -1,0 +1,27 @@
+/* What must hold when everything has been healed: contracts I8 to I12, of
+ * docs/testing.md. */
+#ifndef SIM_SIM_REST_H
+#define SIM_SIM_REST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct world;
+
+enum {
+    REST_TEXT_SIZE = 200,
+    REST_LEADER_S = 5, /* after the last fault each group has a leader */
+    /* Of a shard's log, beyond twice what is live. */
+    REST_SLACK_SEGMENTS = 64
+};
+
+/* Whether each queue and the metadata have a leader that serves; otherwise WHY
+ * (REST_TEXT_SIZE bytes) begins with the contract that is broken. */
+bool rest_is_led(struct world *w, char *why);
+/* Whether nothing is left to be cleaned up, repaired or caught up with. */
+bool rest_is_clean(struct world *w, char *why);
+/* What must hold at all times, of one moment: nothing that its own node knows
+ * to be deleted leads. */
+bool rest_is_sane(struct world *w, char *why);
+
+#endif
