@@ -241,6 +241,7 @@ on_turn(void *arg)
     while (!list_is_empty(&b->dirty_publishers)) {
         publisher_flush(publisher_of_dirty(b->dirty_publishers.next));
     }
+    publishers_ease(b);
 }
 
 /* A node that this start has never seen may be dead, too. */
@@ -303,6 +304,7 @@ init_lists(struct broker *b)
     list_init(&b->dirty_clients);
     list_init(&b->dirty_groups);
     list_init(&b->dirty_publishers);
+    list_init(&b->congested);
     list_init(&b->connections);
     list_init(&b->deletions);
     calls_init(b);

@@ -32,14 +32,27 @@ struct broker_publisher;
 struct buf;
 struct env;
 struct error;
+struct publishing;
 
 enum {
     BROKER_CALL_TIMEOUT_MS = 15000,
     BROKER_FAULT_TEXT_SIZE = 512,
-    /* A publisher with this much unconfirmed is congested; it is relieved at
-     * half of it. Its front end stops reading meanwhile. */
+    /* What is published and not on a majority yet is in memory, once for each
+     * queue that it goes to. A publisher is congested, and its front end stops
+     * reading, while one of these is exceeded, until it is at half:
+     *
+     * its own messages; */
     BROKER_PUBLISHER_BYTES_MAX = 8 << 20,
     BROKER_PUBLISHER_MESSAGES_MAX = 16384,
+    /* all of its connection's, those of closed channels among them; */
+    BROKER_CONNECTION_BYTES_MAX = 32 << 20,
+    /* what waits on this shard for a queue that it published to; */
+    BROKER_QUEUE_BYTES_MAX = 64 << 20,
+    /* all of this shard's, those of closed connections among them. */
+    BROKER_SHARD_BYTES_MAX = 256 << 20,
+    /* One message to many queues at once; more: PRECONDITION. */
+    BROKER_FANOUT_BYTES_MAX = 256 << 20,
+    BROKER_MESSAGE_OVERHEAD = 128, /* that a waiting message is counted with */
     BROKER_MESSAGE_SIZE_MAX = 16 << 20, /* body; max_message_size */
     BROKER_PREFETCH_DEFAULT = 2000      /* where a client asks for no limit */
 };
@@ -104,6 +117,7 @@ struct broker_connection {
     /* Close it, for TEXT: operator, deleted vhost or user, shutdown (320). */
     void (*force_close)(struct broker_connection *c, const char *text);
     bool owns_queues; /* has declared an exclusive queue; the broker's */
+    struct publishing *publishing; /* its publishers' sum, or NULL; likewise */
 };
 
 /* A channel, for listings. */

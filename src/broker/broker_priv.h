@@ -68,6 +68,9 @@ struct broker {
     struct list dirty_clients;     /* queue_client.dirty */
     struct list dirty_groups;      /* queue_group.dirty */
     struct list dirty_publishers;  /* publisher_impl.dirty */
+    struct list congested;         /* publisher_impl.congested */
+    uint64_t publishing_bytes;     /* of all publishers, closed ones too */
+    bool is_easing; /* something that may have congested somebody is gone */
     struct list connections;
     struct list calls;       /* call_ref.link, earliest deadline first */
     struct list calls_ended; /* call_ref.link, to be told this turn */

@@ -7,6 +7,7 @@
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
 #include "broker/meta_group.h"
+#include "broker/publisher.h"
 #include "broker/queue_group.h"
 #include "machine/meta/meta_command.h"
 #include "shard/env.h"
@@ -82,6 +83,7 @@ void
 broker_connection_closed(struct broker *b, struct broker_connection *c)
 {
     OBJ_CHECK(b, BROKER_MAGIC);
+    publishers_leave(c);
     if (c->id == 0) {
         return;
     }

@@ -5,7 +5,11 @@
  * queue that the message went to has it on a majority; messages that went to
  * several queues count down. Confirms leave once a turn: the finished prefix
  * as one "multiple", those that finished ahead of it one by one, so that one
- * slow queue does not hold up the others. */
+ * slow queue does not hold up the others.
+ *
+ * A publisher lives until its last slot is done, whether its channel and its
+ * connection still do or not: what waits is counted for the connection, the
+ * queue and the shard, so that opening new ones gets nobody more memory. */
 #include "broker/publisher.h"
 
 #include <string.h>
@@ -14,6 +18,7 @@
 #include "base/ring.h"
 #include "broker/broker_priv.h"
 #include "broker/queue_client.h"
+#include "broker/queue_events.h"
 #include "shard/env.h"
 
 enum {
@@ -21,10 +26,16 @@ enum {
 };
 
 struct slot {
-    uint64_t tag; /* 0: no confirm wanted */
-    uint32_t size;
+    uint64_t tag;     /* 0: no confirm wanted */
+    uint64_t size;    /* counted bytes */
     uint32_t missing; /* queues that do not have it yet */
     bool is_told;
+};
+
+/* The sum of a connection's publishers. */
+struct publishing {
+    size_t refs; /* the connection, and each publisher */
+    uint64_t bytes;
 };
 
 struct publisher_impl {
@@ -37,7 +48,9 @@ struct publisher_impl {
     struct ring early; /* uint64_t: slots done ahead of the prefix */
     struct list dirty;
     struct meta_route route;
-    bool is_congested;
+    struct publishing *sum;
+    struct list congested;  /* broker.congested, or self-linked */
+    qr_group_id full_queue; /* that congests it; 0: none */
 };
 
 static struct slot *
@@ -48,9 +61,46 @@ slot_at(struct publisher_impl *p, uint64_t number)
 }
 
 static void
+sum_unref(struct publishing **sum)
+{
+    struct publishing *s = *sum;
+
+    *sum = NULL;
+    ASSERT(s->refs > 0);
+    s->refs--;
+    if (s->refs == 0) {
+        mem_free(s);
+    }
+}
+
+/* SIZE bytes are waiting no more. */
+static void
+discharge(struct publisher_impl *p, uint64_t size)
+{
+    ASSERT(p->bytes >= size);
+    ASSERT(p->sum->bytes >= size);
+    ASSERT(p->broker->publishing_bytes >= size);
+    p->bytes -= size;
+    p->sum->bytes -= size;
+    p->broker->publishing_bytes -= size;
+    p->broker->is_easing = true;
+}
+
+static void
+charge(struct publisher_impl *p, uint64_t size)
+{
+    p->bytes += size;
+    p->sum->bytes += size;
+    p->broker->publishing_bytes += size;
+}
+
+static void
 impl_free(struct publisher_impl *p)
 {
+    discharge(p, p->bytes); /* at shutdown: what was lost */
+    sum_unref(&p->sum);
     list_remove(&p->dirty);
+    list_remove(&p->congested);
     ring_deinit(&p->slots);
     ring_deinit(&p->early);
     meta_route_deinit(&p->route);
@@ -67,10 +117,73 @@ mark_dirty(struct publisher_impl *p)
     }
 }
 
+/* Whether one of the bounds divided by PART is exceeded. */
 static bool
-is_above(const struct publisher_impl *p, uint64_t bytes, uint64_t messages)
+is_above(const struct publisher_impl *p, uint64_t part)
 {
-    return p->bytes > bytes || p->slots.count > messages;
+    struct queue_client *q =
+        p->full_queue == 0 ? NULL : map_get(&p->broker->clients, p->full_queue);
+
+    return p->bytes > BROKER_PUBLISHER_BYTES_MAX / part ||
+           p->slots.count > BROKER_PUBLISHER_MESSAGES_MAX / part ||
+           p->sum->bytes > BROKER_CONNECTION_BYTES_MAX / part ||
+           p->broker->publishing_bytes > BROKER_SHARD_BYTES_MAX / part ||
+           (q != NULL &&
+            queue_client_backlog(q) > BROKER_QUEUE_BYTES_MAX / part);
+}
+
+/* Hold P up if it has too much under way. */
+static void
+congest(struct publisher_impl *p)
+{
+    if (!list_is_linked(&p->congested) && is_above(p, 1)) {
+        list_push_back(&p->broker->congested, &p->congested);
+        p->publisher->on_congestion(p->publisher, true);
+    }
+}
+
+void
+publishers_ease(struct broker *b)
+{
+    size_t left = PUBLISHERS_EASED_MAX;
+    const struct list *kept = NULL; /* first that was put behind the others */
+    struct list *it;
+    struct list *next;
+
+    if (!b->is_easing) {
+        return;
+    }
+    b->is_easing = false;
+    list_foreach_safe (it, next, &b->congested) {
+        struct publisher_impl *p =
+            list_entry(it, struct publisher_impl, congested);
+
+        if (it == kept) {
+            return;
+        }
+        if (left-- == 0) {
+            /* The others' turn is the next. */
+            b->is_easing = true;
+            b->env->ops->wake(b->env);
+            return;
+        }
+        list_remove(it);
+        if (is_above(p, 2)) {
+            list_push_back(&b->congested, it);
+            kept = kept == NULL ? it : kept;
+            continue;
+        }
+        p->full_queue = 0;
+        p->publisher->on_congestion(p->publisher, false);
+    }
+}
+
+void
+publishers_leave(struct broker_connection *c)
+{
+    if (c->publishing != NULL) {
+        sum_unref(&c->publishing);
+    }
 }
 
 /* Tell what the front end has not been told. Slots in front that are done
@@ -114,23 +227,11 @@ tell(struct publisher_impl *p)
 void
 publisher_flush(struct publisher_impl *p)
 {
-    bool is_relieved;
-
     OBJ_CHECK(p, PUBLISHER_MAGIC);
     list_remove(&p->dirty);
     tell(p);
-    if (p->publisher == NULL) {
-        if (p->slots.count == 0) {
-            impl_free(p);
-        }
-        return;
-    }
-    is_relieved =
-        p->is_congested && !is_above(p, BROKER_PUBLISHER_BYTES_MAX / 2,
-                                     BROKER_PUBLISHER_MESSAGES_MAX / 2);
-    if (is_relieved) {
-        p->is_congested = false;
-        p->publisher->on_congestion(p->publisher, false);
+    if (p->publisher == NULL && p->slots.count == 0) {
+        impl_free(p);
     }
 }
 
@@ -146,8 +247,8 @@ publisher_slot_done(struct publisher_impl *p, uint64_t number)
     if (slot->missing > 0) {
         return;
     }
-    ASSERT(p->bytes >= slot->size);
-    p->bytes -= slot->size;
+    discharge(p, slot->size);
+    slot->size = 0;
     if (slot->tag != 0 && number != p->slot_first) {
         *(uint64_t *)ring_push_back(&p->early) = number;
     }
@@ -163,6 +264,7 @@ publisher_slot_lost(struct publisher_impl *p, uint64_t number)
     slot = slot_at(p, number);
     ASSERT(slot->missing > 0);
     slot->missing--;
+    list_remove(&p->congested);
     if (p->publisher != NULL) {
         p->publisher->impl = NULL;
         p->publisher = NULL;
@@ -183,8 +285,17 @@ broker_publisher_open(struct broker *b, struct broker_publisher *publisher)
     ring_init(&p->slots, sizeof(struct slot));
     ring_init(&p->early, sizeof(uint64_t));
     list_init(&p->dirty);
+    list_init(&p->congested);
     meta_route_init(&p->route);
+    if (publisher->connection->publishing == NULL) {
+        publisher->connection->publishing =
+            mem_zalloc(1, sizeof(struct publishing));
+        publisher->connection->publishing->refs = 1;
+    }
+    p->sum = publisher->connection->publishing;
+    p->sum->refs++;
     publisher->impl = p;
+    congest(p);
 }
 
 void
@@ -198,6 +309,7 @@ broker_publisher_close(struct broker_publisher *publisher)
     OBJ_CHECK(p, PUBLISHER_MAGIC);
     publisher->impl = NULL;
     p->publisher = NULL;
+    list_remove(&p->congested);
     mark_dirty(p); /* freed there: this may be one of its own callbacks */
 }
 
@@ -240,6 +352,61 @@ find_exchange(struct broker *b, const struct broker_connection *c,
     return x;
 }
 
+/* Whether MESSAGE may be held in memory for each queue of P's route. */
+static bool
+check_size(const struct publisher_impl *p, const struct broker_message *message,
+           struct broker_fault *fault)
+{
+    if (message->body_size > BROKER_MESSAGE_SIZE_MAX) {
+        broker_fault_set(fault, BROKER_PRECONDITION,
+                         "message size %zu is larger than configured max "
+                         "size %d",
+                         message->body_size, (int)BROKER_MESSAGE_SIZE_MAX);
+        return false;
+    }
+    if (p->route.count > 1 &&
+        message->body_size > BROKER_FANOUT_BYTES_MAX / p->route.count) {
+        broker_fault_set(fault, BROKER_PRECONDITION,
+                         "message of %zu bytes for %zu queues: together at "
+                         "most %d bytes are allowed",
+                         message->body_size, p->route.count,
+                         (int)BROKER_FANOUT_BYTES_MAX);
+        return false;
+    }
+    return true;
+}
+
+/* Give MESSAGE to the queues of P's route. */
+static void
+send(struct publisher_impl *p, const struct broker_message *message,
+     uint64_t tag)
+{
+    uint64_t number = p->slot_first + p->slots.count;
+    struct slot *slot = ring_push_back(&p->slots);
+
+    slot->tag = tag;
+    slot->size = p->route.count * (uint64_t)(stored_message_size(message) +
+                                             BROKER_MESSAGE_OVERHEAD);
+    slot->missing = (uint32_t)p->route.count;
+    slot->is_told = false;
+    charge(p, slot->size);
+    for (size_t i = 0; i < p->route.count; i++) {
+        struct queue_client *q =
+            queue_client_get(p->broker, p->route.queues[i]);
+
+        queue_client_enqueue(q, message, p, number);
+        if (queue_client_backlog(q) > BROKER_QUEUE_BYTES_MAX) {
+            p->full_queue = queue_client_group(q);
+        }
+    }
+    if (p->route.count == 0) {
+        mark_dirty(p);
+        if (tag != 0 && number != p->slot_first) {
+            *(uint64_t *)ring_push_back(&p->early) = number;
+        }
+    }
+}
+
 void
 broker_publish(struct broker_publisher *publisher,
                const struct broker_message *message, uint64_t tag,
@@ -247,47 +414,21 @@ broker_publish(struct broker_publisher *publisher,
 {
     struct publisher_impl *p = publisher->impl;
     const struct meta_exchange *x;
-    struct slot *slot;
-    uint64_t number;
 
     OBJ_CHECK(p, PUBLISHER_MAGIC);
     fault->kind = BROKER_OK;
-    if (message->body_size > BROKER_MESSAGE_SIZE_MAX) {
-        broker_fault_set(fault, BROKER_PRECONDITION,
-                         "message size %zu is larger than configured max "
-                         "size %d",
-                         message->body_size, (int)BROKER_MESSAGE_SIZE_MAX);
-        return;
-    }
     x = find_exchange(p->broker, publisher->connection, message, fault);
     if (x == NULL) {
         return;
     }
     meta_route(p->broker->meta, x, message->key.data, message->key.size,
                &p->route);
-    number = p->slot_first + p->slots.count;
-    slot = ring_push_back(&p->slots);
-    slot->tag = tag;
-    slot->size = (uint32_t)message->body_size;
-    slot->missing = (uint32_t)p->route.count;
-    slot->is_told = false;
-    p->bytes += p->route.count > 0 ? slot->size : 0;
-    for (size_t i = 0; i < p->route.count; i++) {
-        queue_client_enqueue(queue_client_get(p->broker, p->route.queues[i]),
-                             message, p, number);
+    if (!check_size(p, message, fault)) {
+        return;
     }
+    send(p, message, tag);
     *routed = p->route.count;
-    if (p->route.count == 0) {
-        mark_dirty(p);
-        if (tag != 0 && number != p->slot_first) {
-            *(uint64_t *)ring_push_back(&p->early) = number;
-        }
-    }
-    if (!p->is_congested && is_above(p, BROKER_PUBLISHER_BYTES_MAX,
-                                     BROKER_PUBLISHER_MESSAGES_MAX)) {
-        p->is_congested = true;
-        publisher->on_congestion(publisher, true);
-    }
+    congest(p);
 }
 
 struct publisher_impl *

@@ -64,7 +64,19 @@ client_seal(struct queue_client *q)
     batch = ring_push_back(&q->batches);
     batch->last_seq = q->seq_next - 1;
     batch->bytes = slice_copy(q->building.data, q->building.size);
+    q->batches_bytes += batch->bytes.size;
     buf_clear(&q->building);
+    if (q->building.capacity > QUEUE_CLIENT_IDLE_SIZE) {
+        buf_deinit(&q->building); /* after a large message */
+        buf_init(&q->building);
+    }
+}
+
+size_t
+queue_client_backlog(const struct queue_client *q)
+{
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    return q->batches_bytes + q->building.size;
 }
 
 /* Put the settlements that gathered into a command. */

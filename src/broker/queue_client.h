@@ -32,9 +32,10 @@ struct queue_client;
 enum {
     QUEUE_CLIENT_BATCH_SIZE = 256 << 10, /* bytes in one frame of commands, or
                                             one command if larger */
-    QUEUE_CLIENT_WINDOW = 16 << 20, /* bytes sent and not applied; a command
+    QUEUE_CLIENT_IDLE_SIZE = 1 << 20, /* room that is kept for the next ones */
+    QUEUE_CLIENT_WINDOW = 16 << 20,   /* bytes sent and not applied; a command
                                        alone may be larger */
-    QUEUE_CLIENT_RETRY_MS = 50,     /* first wait before asking again */
+    QUEUE_CLIENT_RETRY_MS = 50,       /* first wait before asking again */
     QUEUE_CLIENT_RETRY_MS_MAX = 1000,
     QUEUE_CLIENT_STALL_MS = 3000,  /* no progress while bound: resolve again */
     QUEUE_CLIENT_CHECK_MS = 30000, /* nothing heard for the consumers: ask
@@ -90,6 +91,8 @@ void queue_client_link(struct queue_client *q, qr_node_id node, bool is_up);
 /* The replica on this shard says that NODE leads (0: nobody). */
 void queue_client_hint(struct queue_client *q, qr_node_id node, qr_term term);
 
+/* Bytes of commands that are not applied yet. */
+size_t queue_client_backlog(const struct queue_client *q);
 /* The group of its queue. */
 qr_group_id queue_client_group(const struct queue_client *q);
 /* The client whose place in broker.dirty_clients LINK is. */

@@ -66,8 +66,11 @@ client_on_applied(struct queue_client *q, uint64_t seq)
             q->batches_sent--;
             q->sent_bytes -= batch->bytes.size;
         }
+        ASSERT(q->batches_bytes >= batch->bytes.size);
+        q->batches_bytes -= batch->bytes.size;
         slice_unref(&batch->bytes);
         ring_pop_front(&q->batches);
+        q->broker->is_easing = true;
     }
     q->refusals = 0;
     if (q->state == CLIENT_BOUND) {

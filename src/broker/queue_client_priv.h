@@ -77,6 +77,7 @@ struct queue_client {
     struct ring batches;            /* struct batch */
     size_t batches_sent;            /* of them, to the leader bound to */
     size_t sent_bytes;              /* in those */
+    size_t batches_bytes;           /* in all */
     uint64_t hold_ms;               /* send none before */
     uint64_t progress_ms;           /* something was applied, or first sent */
     uint64_t heard_ms;              /* events came */
