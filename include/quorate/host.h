@@ -210,8 +210,11 @@ void qr_group_status(const struct qr_group *group, struct qr_group_status *out);
  * there is none. */
 qr_index qr_group_missing_next(const struct qr_group *group, qr_index index);
 /* Whether commands that bring new content (messages) may be proposed. False
- * while the disk of this node has no room but the reserve for settling; those
- * that settle are taken all the same. Ask before qr_group_propose(). */
+ * while the disk of this node, or those of so many voters that no majority is
+ * left, have no room but the reserve for settling; commands that settle are
+ * taken all the same. Ask before qr_group_propose(); the answer to a client is
+ * what -QR_ENOSPC would say. A leader whose disk is low hands its groups to
+ * voters that have room, by itself. */
 bool qr_group_has_room(const struct qr_group *group);
 /* Snapshot soon, whatever the thresholds say. */
 void qr_group_snapshot(struct qr_group *group);

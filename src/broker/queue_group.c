@@ -396,20 +396,22 @@ queue_group_free(struct queue_group *g)
 /* ---- frames ---- */
 
 /* Malformed commands would cut the entry short for everybody in it. *FIRST is
- * the number of the first. */
+ * the number of the first; *HAS_CONTENT whether there is a message. */
 static bool
-is_well_formed(const struct slice *commands, uint64_t *first)
+is_well_formed(const struct slice *commands, uint64_t *first, bool *has_content)
 {
     struct queue_command command;
     struct cursor c;
 
     *first = 0;
+    *has_content = false;
     cursor_init(&c, commands->data, commands->size);
     while (cursor_left(&c) > 0) {
         if (queue_command_next(&c, &command) != 0) {
             return false;
         }
         *first = *first == 0 ? command.seq : *first;
+        *has_content = *has_content || command.kind == QUEUE_ENQUEUE;
     }
     return !c.bad;
 }
@@ -420,16 +422,21 @@ on_commands(struct queue_group *g, struct address from, struct frame *f)
     struct broker *b = g->broker;
     struct frame *answer;
     uint64_t first;
+    bool has_content;
     int rv;
 
-    if (f->content_count != 1 || !is_well_formed(&f->content[0], &first)) {
+    if (f->content_count != 1 ||
+        !is_well_formed(&f->content[0], &first, &has_content)) {
         log_error(b->log, "queue",
                   "node %u sent commands to group %llu that are malformed; "
                   "dropped",
                   from.node, (unsigned long long)g->id);
         return;
     }
-    rv = qr_group_propose(g->raft, f->content, f->content_count);
+    /* No room for messages: the client sends them again. */
+    rv = g->standing.is_leader && has_content && !qr_group_has_room(g->raft)
+             ? -QR_EBUSY
+             : qr_group_propose(g->raft, f->content, f->content_count);
     if (rv == 0) {
         return;
     }

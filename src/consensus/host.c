@@ -273,10 +273,16 @@ on_message(struct qr_host *host, const Raft__Message *pb, qr_node_id from,
         return true;
     }
     wire_get(pb, &m);
-    if (m.type == RAFT_APPEND_ENTRIES &&
-        wire_get_entries(pb->append, content, at, host->entries,
-                         host->bodies) != 0) {
+    if (m.type == RAFT_APPEND_ENTRIES && !room_admits(g, pb->append, size)) {
+        m.append_entries.n_entries = 0; /* the leader sends them again */
+        *at += size;
+    } else if (m.type == RAFT_APPEND_ENTRIES &&
+               wire_get_entries(pb->append, content, at, host->entries,
+                                host->bodies) != 0) {
         return false;
+    }
+    if (m.type == RAFT_APPEND_ENTRIES_RESULT) {
+        room_note(g, pb->from, pb->append_result->space);
     }
     replica_receive(g, &m, wire_is_quiet(pb));
     return true;
@@ -608,6 +614,7 @@ on_turn(void *arg)
     }
     expire_early(host);
     snapshot_relieve(host);
+    room_turn(host);
     outbox_flush(host);
     store_flush(host->store);
 }

@@ -6,6 +6,7 @@
  *   replica.c     one replica's steps and updates
  *   apply.c       what is committed, and the standing
  *   start.c       its start and stop
+ *   room.c        what a disk that fills up means
  *   snapshot.c    taking snapshots; the manifest's envelope
  *   install.c     receiving a snapshot and its live entries
  *   stream.c      sending them
@@ -194,6 +195,8 @@ struct qr_group {
     raft_time time;    /* of the last step */
     uint64_t slept_ms; /* by which the library's time is behind */
     uint8_t sleepers;  /* members that said so, by place */
+    uint8_t low;       /* members whose disks are low or full, by place */
+    uint8_t full;      /* of those, whose are full */
     char address[ADDRESS_SIZE];
 
     bool is_volatile;
@@ -295,8 +298,10 @@ struct qr_host {
     unsigned parcels_free_count;
     unsigned gathers_free_count;
     struct ring early;
-    bool is_full;     /* the disk has room for settling only */
-    struct list lost; /* replicas here without their memory */
+    uint8_t space;          /* enum store_space, as of this turn */
+    uint64_t space_at_ms;   /* when leaderships are next handed on */
+    uint64_t crammed_bytes; /* taken since the disk is full */
+    struct list lost;       /* replicas here without their memory */
     size_t lost_count;
     struct timer lost_timer;
     struct map damages;  /* group -> struct damage, also of those not open */
@@ -455,6 +460,8 @@ void stream_free_all(struct qr_group *g);
 void membership_act(struct qr_group *g);
 /* We lead and cannot go on: let another lead, or nobody for now. */
 void membership_yield(struct qr_group *g);
+/* Let voter HEIR lead, if it has all that we have; whether it will. */
+bool membership_hand_on(struct qr_group *g, qr_replica_id heir);
 /* Tell REPLICA, which is no member, so: we lead and know. */
 void membership_disown(struct qr_group *g, qr_replica_id replica);
 
@@ -518,6 +525,19 @@ void repair_start(struct qr_group *g);
 /* A Fetched frame came. */
 void repair_receive(struct qr_group *g, const Raft__Fetched *pb,
                     const struct slice *content);
+
+/* room.c */
+
+/* A turn ends: look how much room the disk has, and hand on leaderships. */
+void room_turn(struct qr_host *host);
+/* The room that GROUP has here: enum store_space. */
+uint8_t room_of(const struct qr_group *g);
+/* Member REPLICA has SPACE left, as its answer says. */
+void room_note(struct qr_group *g, qr_replica_id replica, uint32_t space);
+/* Whether the entries of A, SIZE bytes, may be taken. */
+bool room_admits(struct qr_group *g, const Raft__Append *a, size_t size);
+/* Whether the disk of the member at PLACE of the configuration is full. */
+bool room_is_full(const struct qr_group *g, unsigned place);
 
 /* donate.c */
 

@@ -311,6 +311,21 @@ equal_voter(const struct qr_group *g, unsigned *linked)
     return found;
 }
 
+bool
+membership_hand_on(struct qr_group *g, qr_replica_id heir)
+{
+    raft_index match = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(heir != g->self);
+    if (check_free(g) != 0 || raft_match_index(&g->raft, heir, &match) != 0 ||
+        match != g->last) {
+        return false;
+    }
+    intend(g, INTENT_TRANSFER, heir);
+    return true;
+}
+
 void
 membership_yield(struct qr_group *g)
 {

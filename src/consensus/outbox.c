@@ -147,7 +147,7 @@ put(struct qr_group *g, struct peer *peer, const struct raft_message *m,
 {
     struct qr_host *host = g->host;
     struct wire_route route = {g->id, g->self, m->server_id,
-                               hibernate_is_quiet(g, m)};
+                               hibernate_is_quiet(g, m), room_of(g)};
     struct parcel *p = parcel_for(g, peer, need, count);
     size_t before = parcel_size(p);
 

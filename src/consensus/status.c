@@ -72,6 +72,7 @@ status_members(const struct qr_group *g, struct qr_group_status *out)
         if (raft_match_index(&g->raft, m->member.id, &match) == 0) {
             m->match = match;
             m->is_caught_up = is_caught_up(g, &c->servers[i], match);
+            m->is_full = room_is_full(g, (unsigned)i);
         }
     }
 }
@@ -121,13 +122,6 @@ qr_group_missing_next(const struct qr_group *g, qr_index index)
         return 0;
     }
     return MAX(index, missing->items[at].first);
-}
-
-bool
-qr_group_has_room(const struct qr_group *g)
-{
-    OBJ_CHECK(g, GROUP_MAGIC);
-    return g->is_volatile || !g->host->is_full;
 }
 
 bool

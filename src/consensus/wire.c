@@ -200,6 +200,7 @@ wire_put(struct buf *out, const struct wire_route *route,
     case RAFT_APPEND_ENTRIES_RESULT:
         fill_append_result(&pb, &b.append_result, m);
         b.append_result.quiet = route->is_quiet;
+        b.append_result.space = route->space;
         break;
     case RAFT_REQUEST_VOTE:
         fill_vote(&pb, &b.vote, m);

@@ -60,6 +60,7 @@ struct wire_route {
     qr_replica_id from;
     qr_replica_id to;
     bool is_quiet; /* of an AppendEntries or its result: see hibernate.c */
+    uint8_t space; /* of an AppendEntries' result: enum store_space */
 };
 
 /* What is told of the entries of an AppendEntries: their terms in runs and
