@@ -66,8 +66,8 @@ victim_disk(const struct running *r, uint16_t shard)
     return sim_node_disk(victim_node(r), shard);
 }
 
-static bool
-has_stopped(const struct world *w, uint32_t i)
+bool
+world_has_stopped(const struct world *w, uint32_t i)
 {
     for (uint16_t s = 0; s < w->shards; s++) {
         if (disk_sim_has_stopped(sim_node_disk(w->nodes[i], s))) {
@@ -476,7 +476,7 @@ world_heal(struct world *w)
         sim_pause(w->sim, w->ids[i], 0);
         sim_set_wall(w->sim, w->ids[i], 0);
         make_room(w, i);
-        if (has_stopped(w, i)) {
+        if (world_has_stopped(w, i)) {
             world_crash(w, i, true);
         }
         world_start(w, i);

@@ -58,7 +58,9 @@ on_disk(void *arg)
     uint64_t delay =
         20 + rng_below(sim_rng(n->config.sim), n->config.disk_delay_us);
 
-    if (sim_is_up(n->config.sim, n->config.id)) {
+    if (disk_sim_has_stopped(s->disk)) {
+        n->config.on_given_up(n->config.arg, n->config.id);
+    } else if (sim_is_up(n->config.sim, n->config.id)) {
         sim_call(n->config.sim, sim_env(n->config.sim, n->config.id, s->number),
                  delay, complete_disk, s);
     }
@@ -140,8 +142,10 @@ start_store(struct sim_shard *s)
     config.node_uuid[0] = (uint8_t)node->id;
     config.timers = &sim_env(node->sim, node->id, s->number)->timers;
     rv = store_open(&config, &s->store, &err);
-    if (rv != 0 && disk_sim_has_stopped(s->disk)) {
-        s->store = NULL;
+    if (disk_sim_has_stopped(s->disk)) {
+        if (rv != 0) {
+            s->store = NULL;
+        }
         return false;
     }
     if (rv != 0) {
@@ -238,7 +242,8 @@ sim_node_start(struct sim_node *n)
     sim_start(n->config.sim, n->config.id, n->config.shards, n->config.log);
     n->is_up = true;
     for (uint16_t i = 0; i < n->config.shards && is_good; i++) {
-        is_good = start_shard(&n->shards[i]);
+        is_good = start_shard(&n->shards[i]) &&
+                  !disk_sim_has_stopped(n->shards[i].disk);
     }
     if (!is_good) {
         sim_trace(n->config.sim, n->config.id, "power cut during its start");
@@ -264,9 +269,14 @@ sim_node_crash(struct sim_node *n, bool is_power)
         } else {
             disk_sim_kill(s->disk);
         }
-        if (s->store != NULL) { /* else it did not get that far */
+        /* A start that was cut short did not get that far. */
+        if (s->host != NULL) {
             qr_host_free(&s->host);
+        }
+        if (s->broker != NULL) {
             broker_free(&s->broker);
+        }
+        if (s->store != NULL) {
             store_close(&s->store);
         }
     }

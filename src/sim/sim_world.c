@@ -62,9 +62,13 @@ revive(void *arg)
 
     if (sim_node_is_up(r->world->nodes[i]) &&
         sim_env(r->world->sim, r->id, 0)->boot == r->boot) {
-        r->world->result->given_up++;
-        sim_trace(r->world->sim, r->id, "given up by the others");
-        world_crash(r->world, i, false);
+        if (world_has_stopped(r->world, i)) {
+            world_crash(r->world, i, true);
+        } else {
+            r->world->result->given_up++;
+            sim_trace(r->world->sim, r->id, "given up by the others");
+            world_crash(r->world, i, false);
+        }
         world_start(r->world, i);
     }
     mem_free(r);

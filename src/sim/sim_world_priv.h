@@ -54,6 +54,8 @@ void world_heal(struct world *w);
 /* Node I (from 0) dies, with IS_POWER as by a power cut; nothing happens when
  * it is down. */
 void world_crash(struct world *w, uint32_t i, bool is_power);
+/* Whether a disk of node I has stopped the machine. */
+bool world_has_stopped(const struct world *w, uint32_t i);
 /* Node I starts, if it is down. */
 void world_start(struct world *w, uint32_t i);
 

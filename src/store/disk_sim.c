@@ -663,6 +663,9 @@ stop(struct disk_sim *d)
     list_foreach (it, &d->queue) {
         const struct sim_req *r = list_entry(it, struct sim_req, link);
 
+        if (disk_sim_has_stopped(d)) {
+            break; /* of what was asked for since, nothing was done */
+        }
         if (rng_below(d->rng, 2) == 0) {
             perform_part(d, r);
             break;
