@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/check.h"
 
@@ -91,4 +92,32 @@ mem_wipe(void *ptr, size_t size)
     if (size > 0) {
         explicit_bzero(ptr, size);
     }
+}
+
+void *
+mem_secret_alloc(size_t size)
+{
+    void *pages = NULL;
+
+    ASSERT(size > 0);
+    ASSERT(size <= MEM_SIZE_MAX);
+    pages = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (UNLIKELY(pages == MAP_FAILED)) {
+        check_failed(__FILE__, __LINE__, "out of memory");
+    }
+    /* What the kernel refuses of this costs discretion, not function. */
+    (void)madvise(pages, size, MADV_DONTDUMP);
+    (void)madvise(pages, size, MADV_DONTFORK);
+    (void)mlock(pages, size);
+    return pages;
+}
+
+void
+mem_secret_free(void *ptr, size_t size)
+{
+    ASSERT(ptr != NULL);
+    ASSERT(size > 0);
+    mem_wipe(ptr, size);
+    ASSERT(munmap(ptr, size) == 0);
 }

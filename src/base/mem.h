@@ -26,5 +26,11 @@ char *mem_strndup(const char *text, size_t size);
 void mem_free(void *ptr);
 /* Overwrite SIZE bytes at PTR so that no compiler drops it, for secrets. */
 void mem_wipe(void *ptr, size_t size);
+/* SIZE zeroed bytes for secrets, in pages of their own: left out of core dumps
+ * and of child processes, and kept from the swap space as far as the limit on
+ * locked memory allows. Costs a page or more, and two system calls. */
+void *mem_secret_alloc(size_t size);
+/* Overwrite the SIZE bytes at PTR (not NULL) and give them back. */
+void mem_secret_free(void *ptr, size_t size);
 
 #endif

@@ -42,7 +42,8 @@ net_new(uv_loop_t *loop, net_wake_cb wake, void *arg)
     list_init(&net->dirty);
     list_init(&net->ready);
     list_init(&net->listeners);
-    list_init(&net->left);
+    net_share_init(&net->wire);
+    net_share_init(&net->plain);
     return net;
 }
 
@@ -58,7 +59,9 @@ net_free(struct net **netp)
     ASSERT(list_is_empty(&net->streams));
     ASSERT(list_is_empty(&net->listeners));
     *netp = NULL;
-    block_unref(net->shared);
+    net_share_deinit(&net->wire);
+    net_share_deinit(&net->plain);
+    mem_free(net->stage);
     for (size_t i = 0; i < net->spare_count; i++) {
         block_unref(net->spare[i]);
     }

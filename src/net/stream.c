@@ -1,9 +1,4 @@
-/* Streams: their life, and the reading half.
- *
- * A read goes behind the stream's leftovers if there is room there, so that
- * the owner sees contiguous bytes. Otherwise the leftovers, at most one
- * unfinished frame, are copied to where there is: the shared block, or a block
- * of the stream's own when the owner said it needs many. */
+/* Streams: their life, and the reading half. */
 #include "net/stream.h"
 
 #include <netinet/in.h>
@@ -15,153 +10,27 @@
 #include "base/mem.h"
 #include "net/stream_internal.h"
 
-/* Unread bytes of S. */
-static size_t
-stream_unread(const struct stream *s)
-{
-    return s->in_end - s->in_start;
-}
-
-static void
-stream_in_drop(struct stream *s)
-{
-    list_remove(&s->left_entry);
-    block_unref(s->in_block);
-    s->in_block = NULL;
-    s->in_start = 0;
-    s->in_end = 0;
-}
-
-void
-stream_in_leave(struct stream *s)
-{
-    size_t unread = stream_unread(s);
-    struct block *own = block_new(MAX(s->need, unread));
-
-    ASSERT(unread > 0);
-    ASSERT(s->in_block == s->net->shared);
-    memcpy(own->data, s->in_block->data + s->in_start, unread);
-    stream_in_drop(s);
-    s->in_block = own;
-    s->in_own = true;
-    s->in_end = unread;
-}
-
-/* A fresh shared block unless the present one has SIZE bytes of room. */
-static void
-stream_shared_room(struct net *net, size_t size)
-{
-    struct block *b = net->shared;
-    struct list *entry = NULL;
-
-    if (b != NULL &&
-        atomic_load_explicit(&b->refs, memory_order_acquire) == 1) {
-        net->shared_used = 0; /* nobody refers to anything in it */
-    }
-    if (b == NULL || b->size - net->shared_used < size) {
-        while ((entry = list_pop_front(&net->left)) != NULL) {
-            stream_in_leave(list_entry(entry, struct stream, left_entry));
-        }
-        block_unref(b);
-        net->shared = block_new(NET_READ_BLOCK_SIZE);
-        net->shared_used = 0;
-    }
-}
-
-/* Move the leftovers to a place with room for WANT bytes in all behind them. */
-static void
-stream_in_move(struct stream *s, size_t want)
-{
-    struct net *net = s->net;
-    struct block *block = NULL;
-    size_t at = 0;
-    size_t unread = stream_unread(s);
-    bool is_own = want > NET_READ_BLOCK_SIZE / 2;
-
-    /* They are on their way already. */
-    list_remove(&s->left_entry);
-    if (is_own) {
-        block = block_new(want + NET_READ_ROOM_MIN);
-    } else {
-        stream_shared_room(net, want);
-        block = block_ref(net->shared);
-        at = net->shared_used;
-    }
-    if (s->in_block != NULL) {
-        memcpy(block->data + at, s->in_block->data + s->in_start, unread);
-    }
-    block_unref(s->in_block);
-    s->in_own = is_own;
-    s->in_block = block;
-    s->in_start = at;
-    s->in_end = at + unread;
-}
-
-/* Whether S may write behind its leftovers: in a block of its own; in the
- * shared one only if its leftovers are the last thing in it. */
-static bool
-stream_in_is_last(const struct stream *s)
-{
-    return s->in_own ||
-           (s->in_block == s->net->shared && s->in_end == s->net->shared_used);
-}
-
 static void
 stream_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct stream *s = handle->data;
-    size_t unread = stream_unread(s);
-    size_t want = MAX(s->need, unread + NET_READ_ROOM_MIN);
+    size_t room = 0;
 
     (void)suggested;
     OBJ_CHECK(s, STREAM_MAGIC);
-    if (s->in_block == NULL || !stream_in_is_last(s) ||
-        s->in_block->size - s->in_start < want) {
-        stream_in_move(s, want);
-    }
-    buf->base = (char *)(s->in_block->data + s->in_end);
-    buf->len = s->in_block->size - s->in_end;
-}
-
-/* What was read stays where it is: nobody else may read over it. */
-static void
-stream_in_keep(struct stream *s)
-{
-    if (s->in_block == s->net->shared) {
-        s->net->shared_used = s->in_end;
-    }
-}
-
-/* S has unread bytes; if they lie in the shared block, remember that. */
-static void
-stream_in_note(struct stream *s)
-{
-    if (s->in_block == s->net->shared && !list_is_linked(&s->left_entry)) {
-        list_push_back(&s->net->left, &s->left_entry);
-    }
+    buf->base =
+        (char *)stream_in_room(&s->in, &s->net->wire, NET_READ_ROOM_MIN, &room);
+    buf->len = room;
 }
 
 /* Offer all unread bytes. */
 static void
 stream_deliver(struct stream *s)
 {
-    struct slice bytes = {.block = s->in_block,
-                          .data = s->in_block->data + s->in_start,
-                          .size = stream_unread(s)};
-    size_t used = 0;
+    struct slice bytes = stream_in_slice(&s->in);
 
     /* The callback may close or stop the stream, never free it. */
-    used = s->transport->received(s, &bytes);
-    ASSERT(used <= bytes.size);
-    s->in_start += used;
-    if (used > 0) {
-        s->need = 0;
-    }
-    if (stream_unread(s) == 0) {
-        stream_in_drop(s);
-    } else {
-        stream_in_note(s);
-    }
+    stream_in_use(&s->in, &s->net->wire, s->transport->received(s, &bytes));
 }
 
 /* The peer has sent all it will. It may still read what is queued for it. */
@@ -170,7 +39,7 @@ stream_on_end(struct stream *s)
 {
     s->ended = true;
     s->transport->flush(s);
-    if (s->state == STREAM_OPEN || s->backlog == 0) {
+    if (s->state == STREAM_OPEN || s->wire->size == 0) {
         stream_fail(s, 0, "closed by the peer");
     }
 }
@@ -184,16 +53,11 @@ stream_on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf)
     OBJ_CHECK(s, STREAM_MAGIC);
     if (size > 0) {
         s->bytes_in += (uint64_t)size;
-        s->in_end += (size_t)size;
-        stream_in_keep(s);
+        stream_in_grow(&s->in, &s->net->wire, (size_t)size);
         stream_deliver(s);
         return;
     }
-    if (stream_unread(s) == 0) {
-        stream_in_drop(s);
-    } else {
-        stream_in_note(s);
-    }
+    stream_in_use(&s->in, &s->net->wire, 0);
     if (size == UV_EOF) {
         stream_on_end(s);
     } else if (size < 0) {
@@ -201,11 +65,18 @@ stream_on_read(uv_stream_t *handle, ssize_t size, const uv_buf_t *buf)
     }
 }
 
+/* Whether there is anything that the owner has not consumed. */
+static bool
+stream_has_unread(const struct stream *s)
+{
+    return s->in.block != NULL || s->offered->block != NULL;
+}
+
 void
 stream_redeliver(struct stream *s)
 {
     OBJ_CHECK(s, STREAM_MAGIC);
-    if (s->state == STREAM_OPEN && s->reading && s->in_block != NULL) {
+    if (s->state == STREAM_OPEN && s->reading && stream_has_unread(s)) {
         stream_deliver(s);
         net_wake(s->net);
     }
@@ -217,6 +88,7 @@ stream_plain_received(struct stream *s, const struct slice *bytes)
     if (s->state != STREAM_OPEN) {
         return bytes->size; /* shutting: only its end is of interest */
     }
+    s->in.need = 0;
     return s->events.on_data(s->events.arg, bytes);
 }
 
@@ -237,10 +109,12 @@ stream_new(struct net *net, bool is_pipe)
     s->drain_low = STREAM_DRAIN_LOW;
     s->drain_high = STREAM_DRAIN_HIGH;
     s->handles = 1;
-    ring_init(&s->out, sizeof(struct slice));
+    stream_in_init(&s->in);
+    s->offered = &s->in;
+    s->wire = &s->out;
+    stream_queue_init(&s->out);
     list_init(&s->dirty_entry);
     list_init(&s->ready_entry);
-    list_init(&s->left_entry);
     list_push_back(&net->streams, &s->entry);
     net->streams_count++;
     if (is_pipe) {
@@ -315,13 +189,16 @@ stream_start(struct stream *s, const struct stream_events *events)
     s->events = *events;
     s->started = true;
     stream_read_start(s);
+    if (s->tls != NULL) {
+        stream_tls_start(s);
+    }
 }
 
 void
 stream_need(struct stream *s, size_t size)
 {
     OBJ_CHECK(s, STREAM_MAGIC);
-    s->need = MIN(size, (size_t)STREAM_NEED_MAX);
+    s->offered->need = MIN(size, (size_t)STREAM_NEED_MAX);
 }
 
 void
@@ -350,7 +227,7 @@ stream_read_start(struct stream *s)
         stream_fail(s, -QR_EIO, uv_strerror(rv));
         return;
     }
-    if (s->in_block != NULL && !list_is_linked(&s->ready_entry)) {
+    if (stream_has_unread(s) && !list_is_linked(&s->ready_entry)) {
         list_push_back(&s->net->ready, &s->ready_entry);
         net_wake(s->net);
     }
@@ -379,8 +256,9 @@ stream_on_handle_closed(uv_handle_t *handle)
     if (s->events.on_close != NULL) {
         s->events.on_close(s->events.arg, s->reason, s->reason_text);
     }
-    stream_in_drop(s);
-    stream_out_deinit(s);
+    stream_in_drop(&s->in);
+    stream_queue_deinit(&s->out);
+    stream_tls_free(&s->tls);
     s->magic = 0;
     mem_free(s);
 }
@@ -394,8 +272,8 @@ stream_fail(struct stream *s, int reason, const char *text)
     }
     s->state = STREAM_CLOSING;
     s->reading = false;
-    s->reason = reason;
-    s->reason_text = text;
+    s->reason = s->fault != 0 ? s->fault : reason;
+    s->reason_text = s->fault != 0 ? s->fault_text : text;
     list_remove(&s->dirty_entry);
     list_remove(&s->ready_entry);
     uv_close(&s->uv.handle, stream_on_handle_closed);
@@ -415,7 +293,7 @@ stream_on_shut_deadline(uv_timer_t *timer)
 {
     struct stream *s = timer->data;
 
-    if (s->backlog > 0) {
+    if (s->wire->size > 0) {
         stream_fail(s, -QR_ETIMEOUT, "the peer did not take all that was sent");
     } else {
         stream_close(s);

@@ -1,4 +1,4 @@
-/* A byte stream on TCP or a Unix-domain socket.
+/* A byte stream on TCP or a Unix-domain socket, plain or by TLS.
  *
  *            stream_connect / accepted by a listener
  *                             |
@@ -34,7 +34,9 @@
 
 struct error;
 struct net;
+struct ssl_ctx_st;
 struct stream;
+struct tls;
 
 enum {
     STREAM_COPY_MAX = 512,         /* slices up to this are copied */
@@ -43,7 +45,9 @@ enum {
     STREAM_ADDRESS_SIZE = 128,     /* of the texts below, with the NUL */
     STREAM_DRAIN_HIGH = 256 << 10, /* default thresholds of on_drain */
     STREAM_DRAIN_LOW = 64 << 10,
-    STREAM_KEEPALIVE_S = 60
+    STREAM_KEEPALIVE_S = 60,
+    STREAM_TLS_WIRE_MAX = 64 << 10, /* encrypted bytes that wait for a socket */
+    STREAM_TLS_ALERT_MS = 1000      /* to tell the peer why TLS failed */
 };
 
 /* The owner's callbacks; `arg` comes back in each. No callback runs within a
@@ -54,18 +58,34 @@ struct stream_events {
      * Returns how many were consumed, 0 to bytes->size. Not called after
      * stream_read_stop, stream_shut or stream_close. */
     size_t (*on_data)(void *arg, const struct slice *bytes);
+    /* TLS: the handshake is done; what the peer proved is in stream_tls().
+     * Before on_data. May be NULL. */
+    void (*on_secure)(void *arg);
     /* The backlog fell to `low` after it was above `high`. May be NULL. */
     void (*on_drain)(void *arg);
     /* Last callback, exactly once; the stream is freed when it returns. REASON
      * is 0 for a close from here or an orderly end by the peer, else -QR_EIO,
-     * or -QR_ETIMEOUT when stream_shut's deadline passed; TEXT says more
-     * ("connection reset by peer"). */
+     * -QR_ETIMEOUT when stream_shut's deadline passed, -QR_EACCESS when the TLS
+     * handshake failed, or -QR_EFORMAT for bytes that are not TLS; TEXT says
+     * more ("connection reset by peer"). */
     void (*on_close)(void *arg, int reason, const char *text);
 };
 
 /* Give STREAM its owner and start reading. EVENTS is copied. Call it within
  * the accept callback, or where stream_connect() said it was connected. */
 void stream_start(struct stream *stream, const struct stream_events *events);
+
+/* From its first byte on, STREAM speaks TLS in the way of CTX (referenced), as
+ * the server or as the client. Before stream_start(). The owner reads and
+ * writes plain bytes; its backlog counts those whose encrypted form the kernel
+ * has not taken. What is read is decrypted as the owner takes it, and what is
+ * written is encrypted STREAM_TLS_WIRE_MAX bytes ahead of the socket, so that
+ * TLS adds no buffer that grows. There is no deadline here: an owner that sees
+ * no on_secure in time closes. */
+void stream_secure(struct stream *stream, struct ssl_ctx_st *ctx,
+                   bool is_server);
+/* The session, for what it proved; NULL if the stream is plain. */
+struct tls *stream_tls(const struct stream *stream);
 
 /* The owner's result of a connection attempt: STREAM, connected and not
  * started, or NULL with the negative errno-like uv code UV_ERROR (0 when

@@ -19,8 +19,9 @@ enum {
     TLS_MAGIC = 0x746c7320
 };
 
-/* AES-GCM is safe for 2^24.5 records of one key; new keys come far earlier. */
-#define TLS_BYTES_PER_KEY ((uint64_t)64 << 30)
+/* AES-GCM is safe for 2^24.5 records of one key, whatever their size (RFC 8446,
+ * 5.5); new keys come far earlier. TLS 1.2 has no way to them. */
+#define TLS_RECORDS_PER_KEY ((uint64_t)1 << 22)
 
 struct tls {
     unsigned magic;
@@ -30,7 +31,7 @@ struct tls {
     void *arg;
     const uint8_t *in;
     size_t in_size;
-    uint64_t written; /* with the present key */
+    uint64_t records; /* with the present key */
     char text[TLS_TEXT_SIZE];
 };
 
@@ -167,8 +168,13 @@ tls_note(struct tls *t)
     unsigned long code = ERR_peek_last_error();
     const char *reason = ERR_reason_error_string(code);
 
-    (void)snprintf(t->text, sizeof(t->text), "%s",
-                   reason != NULL ? reason : "unexpected end");
+    long verdict = SSL_get_verify_result(t->ssl);
+
+    (void)snprintf(
+        t->text, sizeof(t->text), "%s%s%s",
+        reason != NULL ? reason : "unexpected end",
+        verdict == X509_V_OK ? "" : ": ",
+        verdict == X509_V_OK ? "" : X509_verify_cert_error_string(verdict));
     ERR_clear_error();
 }
 
@@ -222,17 +228,27 @@ tls_write(struct tls *t, const void *data, size_t size)
 
     OBJ_CHECK(t, TLS_MAGIC);
     ERR_clear_error();
-    if (t->written + size > TLS_BYTES_PER_KEY) {
+    if (t->records >= TLS_RECORDS_PER_KEY) {
         (void)SSL_key_update(t->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
-        t->written = 0;
+        ERR_clear_error();
+        t->records = 0;
     }
     if (SSL_write_ex(t->ssl, data, size, &written) != 1) {
         tls_note(t);
         return -QR_EIO;
     }
     ASSERT(written == size);
-    t->written += size;
+    t->records += 1 + size / TLS_RECORD_SIZE;
     return 0;
+}
+
+void
+tls_end(struct tls *t)
+{
+    OBJ_CHECK(t, TLS_MAGIC);
+    ERR_clear_error();
+    (void)SSL_shutdown(t->ssl);
+    ERR_clear_error();
 }
 
 const char *

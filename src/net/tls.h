@@ -1,6 +1,6 @@
 /* A TLS session without a socket: bytes in, bytes out. What the peer sent is
  * fed, what is to be sent comes through a callback; nothing is buffered here
- * besides the record under way. Links use it; client listeners can. */
+ * besides the record under way. Links use it, and streams that are secured. */
 #ifndef NET_TLS_H
 #define NET_TLS_H
 
@@ -48,6 +48,10 @@ MUST_USE int tls_read(struct tls *tls, void *dst, size_t size, size_t *got);
 /* Encrypt SIZE bytes at DATA and send them. Keys are changed long before a
  * cipher's limit (RFC 8446, 5.5). -QR_EIO. */
 MUST_USE int tls_write(struct tls *tls, const void *data, size_t size);
+
+/* Tell the peer that nothing more comes (close_notify). After the handshake
+ * only. */
+void tls_end(struct tls *tls);
 
 /* What the last error was, for logs. Borrowed. */
 const char *tls_text(const struct tls *tls);

@@ -330,11 +330,11 @@ Test(stream, an_unfinished_frame_costs_its_own_size)
     w.server.unit = 10;
     stream_write(w.client.stream, "01234", 5);
     DRIVE_UNTIL(&w, w.server.seen_max == 5);
-    cr_expect_eq(w.server.stream->in_block->size, NET_READ_BLOCK_SIZE);
+    cr_expect_eq(w.server.stream->in.block->size, NET_READ_BLOCK_SIZE);
     w.client.unit = 4096; /* leaves something, too */
     stream_write(w.server.stream, sent, 1 << 20);
     DRIVE_UNTIL(&w, w.client.in_size == 1 << 20);
-    cr_expect_eq(w.server.stream->in_block->size, 5);
+    cr_expect_eq(w.server.stream->in.block->size, 5);
     stream_write(w.client.stream, "56789", 5);
     DRIVE_UNTIL(&w, w.server.in_size == 10);
     cr_expect_eq(memcmp(w.server.in, "0123456789", 10), 0);
