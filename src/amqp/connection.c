@@ -109,6 +109,8 @@ connection_describe(struct amqp_connection *c, const struct amqp_peer *peer)
     bc->port = peer->own_port;
     bc->protocol = "AMQP 0-9-1";
     bc->connected_ms = peer->wall_ms;
+    bc->tls = peer->tls;
+    bc->mechanism = c->mechanism;
     bc->force_close = connection_force_close;
     list_init(&bc->link);
     list_init(&bc->channels);
@@ -132,6 +134,9 @@ amqp_connection_new(const struct amqp_config *config, struct broker *broker,
     c->deadline_ms = NEVER;
     c->told_ms = NEVER;
     c->beat.next_ms = NEVER;
+    if (peer->certified_user != NULL && peer->certified_user[0] != '\0') {
+        c->certified_user = mem_strdup(peer->certified_user);
+    }
     connection_describe(c, peer);
     amqp_connection_set_state(c, AMQP_HEADER);
     map_init(&c->channels);
@@ -164,6 +169,7 @@ amqp_connection_free(struct amqp_connection **connection)
     map_deinit(&c->channels);
     buf_deinit(&c->out.frames);
     ring_deinit(&c->out.marks);
+    mem_free(c->certified_user);
     c->magic = 0;
     mem_free(c);
     *connection = NULL;

@@ -28,6 +28,7 @@
 
 struct amqp_connection;
 struct broker;
+struct broker_tls;
 struct logger;
 struct slice;
 
@@ -39,6 +40,7 @@ struct amqp_config {
     uint16_t heartbeat_s;          /* proposed; 0 proposes none */
     uint32_t handshake_timeout_ms; /* 0: AMQP_HANDSHAKE_TIMEOUT_MS */
     uint32_t message_size_max;     /* of a body; 0: BROKER_MESSAGE_SIZE_MAX */
+    unsigned mechanisms;           /* enum auth_mechanism; 0: AUTH_DEFAULT */
 };
 
 /* What carries a connection's bytes. No function calls back into it. */
@@ -63,14 +65,19 @@ struct amqp_transport {
     uint64_t (*now_ms)(void *arg);
 };
 
-/* Who connected; borrowed for the call that takes it. */
+/* Who connected; borrowed for the call that takes it, TLS for the life of the
+ * connection. */
 struct amqp_peer {
     const char *name; /* "127.0.0.1:40000 -> 127.0.0.1:5672" */
     const char *host;
     uint16_t port;
     uint16_t own_port;
-    bool is_loopback; /* from this machine */
-    uint64_t wall_ms; /* now, since 1970 */
+    bool is_loopback;             /* from this machine */
+    uint64_t wall_ms;             /* now, since 1970 */
+    const struct broker_tls *tls; /* NULL: no TLS */
+    /* The user that the client's certificate names, for EXTERNAL; NULL or "":
+     * none, and EXTERNAL is not offered. */
+    const char *certified_user;
 };
 
 /* A connection that awaits its protocol header. CONFIG and BROKER are borrowed

@@ -96,6 +96,7 @@ struct amqp_connection {
     unsigned pauses;      /* enum amqp_pause */
     char alarm_text[128]; /* why publishers are held up; "": they are not */
     char mechanism[32];
+    char *certified_user; /* who may log in with EXTERNAL; NULL: nobody */
     uint32_t frame_max;
     uint16_t channel_max;
     uint16_t heartbeat_s;

@@ -14,6 +14,7 @@
 #include "amqp/table.h"
 #include "auth/amqplain.h"
 #include "auth/credential.h"
+#include "auth/mechanism.h"
 #include "auth/plain.h"
 
 static const uint8_t PROTOCOL_HEADER[] = {'A', 'M', 'Q', 'P', 0, 0, 9, 1};
@@ -35,10 +36,23 @@ static const struct {
     {"direct_reply_to", true},
 };
 
+/* What this client may choose from: EXTERNAL only where it can succeed. */
+static unsigned
+handshake_mechanisms(const struct amqp_connection *c)
+{
+    unsigned all = c->config->mechanisms;
+
+    if (all == 0) {
+        all = AUTH_DEFAULT;
+    }
+    return c->certified_user != NULL ? all : all & ~(unsigned)AUTH_EXTERNAL;
+}
+
 static void
 handshake_send_start(struct amqp_connection *c)
 {
     struct amqp_method m = {.id = AMQP_connection_start};
+    struct buf names;
     struct buf t;
     size_t mark = 0;
 
@@ -62,9 +76,13 @@ handshake_send_start(struct amqp_connection *c)
     m.connection_start.version_minor = 9;
     m.connection_start.server_properties =
         (struct amqp_text){(const char *)t.data, t.size};
-    m.connection_start.mechanisms = amqp_text("PLAIN AMQPLAIN");
+    buf_init(&names);
+    auth_mechanism_names(handshake_mechanisms(c), &names);
+    m.connection_start.mechanisms =
+        (struct amqp_text){(const char *)names.data, names.size};
     m.connection_start.locales = amqp_text("en_US");
     amqp_output_method(c, 0, &m);
+    buf_deinit(&names);
     buf_deinit(&t);
 }
 
@@ -184,32 +202,48 @@ handshake_authenticate(struct amqp_connection *c, const struct credential *who,
                         c->is_loopback, &c->call);
 }
 
-static bool
-text_is(struct amqp_text t, const char *s)
+/* The user that the client's certificate names. */
+static void
+handshake_authenticate_external(struct amqp_connection *c)
 {
-    return t.size == strlen(s) && memcmp(t.data, s, t.size) == 0;
+    ASSERT(c->certified_user != NULL);
+    c->call = (struct broker_call){.done = handshake_authenticated, .arg = c};
+    amqp_connection_pause(c, AMQP_PAUSE_AUTHENTICATING, true);
+    broker_authenticate_external(
+        c->broker, meta_text(c->certified_user, strlen(c->certified_user)),
+        c->is_loopback, &c->call);
 }
 
-/* What a mechanism's response says; -QR_EUNSUPPORTED: no such mechanism. */
+/* What CHOSEN's response says; -QR_EUNSUPPORTED: it was not offered. EXTERNAL
+ * has a user without a password, whatever the response is: as with RabbitMQ
+ * nobody acts as somebody else. */
 static int
-handshake_parse(struct amqp_text mechanism, struct amqp_text response,
-                struct credential *out)
+handshake_parse(const struct amqp_connection *c, unsigned chosen,
+                struct amqp_text response, struct credential *out)
 {
-    if (text_is(mechanism, "PLAIN")) {
+    switch (chosen) {
+    case AUTH_PLAIN:
         return plain_parse(response.data, response.size, out);
-    }
-    if (text_is(mechanism, "AMQPLAIN")) {
+    case AUTH_AMQPLAIN:
         return amqplain_parse(response.data, response.size, out);
+    case AUTH_EXTERNAL:
+        out->user = c->certified_user;
+        out->user_size = strlen(c->certified_user);
+        return 0;
+    default:
+        return -QR_EUNSUPPORTED;
     }
-    return -QR_EUNSUPPORTED;
 }
 
 static void
 handshake_start_ok(struct amqp_connection *c, const struct amqp_method *m)
 {
     const struct amqp_connection_start_ok *ok = &m->connection_start_ok;
-    struct credential who = {.user = ""};
-    int rv = handshake_parse(ok->mechanism, ok->response, &who);
+    struct credential who = {.user = "", .password = ""};
+    unsigned chosen =
+        auth_mechanism_parse(ok->mechanism.data, ok->mechanism.size) &
+        handshake_mechanisms(c);
+    int rv = handshake_parse(c, chosen, ok->response, &who);
 
     handshake_read_properties(c, ok->client_properties);
     handshake_keep_text(c->mechanism, sizeof(c->mechanism), ok->mechanism);
@@ -226,7 +260,11 @@ handshake_start_ok(struct amqp_connection *c, const struct amqp_method *m)
         handshake_refuse(c, "malformed response");
         return;
     }
-    handshake_authenticate(c, &who, handshake_authenticated);
+    if (chosen == AUTH_EXTERNAL) {
+        handshake_authenticate_external(c);
+    } else {
+        handshake_authenticate(c, &who, handshake_authenticated);
+    }
 }
 
 /* RabbitMQ's rule: 0 is no limit, and above any limit of the server's. */
@@ -327,7 +365,7 @@ handshake_update_secret(struct amqp_connection *c, const struct amqp_method *m)
     struct amqp_text secret = m->connection_update_secret.new_secret;
     struct credential who = {.user = c->bc.user,
                              .user_size = strlen(c->bc.user),
-                             .password = secret.data,
+                             .password = secret.size > 0 ? secret.data : "",
                              .password_size = secret.size};
 
     log_info(c->config->log, "connection",

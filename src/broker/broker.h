@@ -94,6 +94,18 @@ struct broker_call {
 /* Forget CALL: `done` will not run. Harmless when none is under way. */
 void broker_call_abandon(struct broker_call *call);
 
+/* What TLS agreed on and the client's certificate says, for listings, in
+ * RabbitMQ's words; "" for what there is not. NUL-terminated, never NULL. */
+struct broker_tls {
+    const char *protocol; /* "tlsv1.3" */
+    const char *key_exchange;
+    const char *cipher; /* "aes_256_gcm" */
+    const char *hash;
+    const char *subject; /* of the client's certificate */
+    const char *issuer;
+    const char *validity;
+};
+
 /* A client's connection, embedded in the front end's. Fill `name` ...
  * `protocol`, authenticate, open a vhost, register. Counters are the front
  * end's to keep. */
@@ -108,6 +120,8 @@ struct broker_connection {
     const char *protocol; /* "AMQP 0-9-1" */
     const char *state;    /* "starting", "running", "blocked", "closing" */
     char client[256];     /* connection_name, product: for listings */
+    const struct broker_tls *tls; /* borrowed; NULL: no TLS */
+    const char *mechanism;        /* of authentication; "" until it is known */
     uint32_t channels_count;
     uint64_t connected_ms;
     uint64_t bytes_received;
@@ -137,6 +151,10 @@ struct broker_channel {
 void broker_authenticate(struct broker *b, struct meta_text user,
                          struct meta_text password, bool is_loopback,
                          struct broker_call *call);
+/* May USER, whom a certificate proved, log in? There must be such a user; its
+ * password does not matter. The rest as above. */
+void broker_authenticate_external(struct broker *b, struct meta_text user,
+                                  bool is_loopback, struct broker_call *call);
 /* Register C (user and vhost set): checks that the vhost exists and that the
  * user has permissions there. NOT_ALLOWED (530) otherwise. */
 void broker_connection_open(struct broker *b, struct broker_connection *c,

@@ -129,6 +129,33 @@ start_attempt(struct broker *b, const struct credential *credential,
 }
 
 void
+broker_authenticate_external(struct broker *b, struct meta_text user,
+                             bool is_loopback, struct broker_call *call)
+{
+    struct broker_fault fault = {.kind = BROKER_OK};
+    struct broker_reply ok = {0};
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    if (user.size > QR_NAME_SIZE_MAX ||
+        meta_user(b->meta, user.data, user.size) == NULL) {
+        broker_fault_set(&fault, BROKER_ACCESS_REFUSED,
+                         "user '%.*s' - there is no such user",
+                         (int)MIN(user.size, (size_t)QR_NAME_SIZE_MAX),
+                         user.data);
+    } else if (!is_loopback &&
+               broker_is_loopback_user(b, user.data, user.size)) {
+        broker_fault_set(&fault, BROKER_ACCESS_REFUSED,
+                         "user '%.*s' can only connect via localhost",
+                         (int)user.size, user.data);
+    }
+    if (fault.kind != BROKER_OK) {
+        call_fail_soon(b, call, &fault);
+    } else {
+        call_end_soon(b, call, &ok);
+    }
+}
+
+void
 broker_authenticate(struct broker *b, struct meta_text user,
                     struct meta_text password, bool is_loopback,
                     struct broker_call *call)

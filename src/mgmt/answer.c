@@ -167,6 +167,19 @@ put_channels(struct answer *a, struct broker_connection *c)
 }
 
 static void
+describe_tls(const struct broker_tls *tls, struct connection_record *record)
+{
+    record->is_tls = true;
+    record->tls_protocol = text_of(tls->protocol);
+    record->tls_key_exchange = text_of(tls->key_exchange);
+    record->tls_cipher = text_of(tls->cipher);
+    record->tls_hash = text_of(tls->hash);
+    record->tls_subject = text_of(tls->subject);
+    record->tls_issuer = text_of(tls->issuer);
+    record->tls_validity = text_of(tls->validity);
+}
+
+static void
 put_connection(struct answer *a, const struct broker_connection *c)
 {
     struct connection_record record = {
@@ -183,8 +196,12 @@ put_connection(struct answer *a, const struct broker_connection *c)
         .channels = c->channels_count,
         .connected_ms = c->connected_ms,
         .bytes_received = c->bytes_received,
-        .bytes_sent = c->bytes_sent};
+        .bytes_sent = c->bytes_sent,
+        .mechanism = text_of(c->mechanism == NULL ? "" : c->mechanism)};
 
+    if (c->tls != NULL) {
+        describe_tls(c->tls, &record);
+    }
     record_put_connection(&a->ready, &record);
 }
 

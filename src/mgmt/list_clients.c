@@ -98,6 +98,15 @@ NUMBER_OF(connection_channels, connection, channels)
 NUMBER_OF(connection_connected, connection, connected_ms)
 NUMBER_OF(connection_received, connection, bytes_received)
 NUMBER_OF(connection_sent, connection, bytes_sent)
+TEXT_OF(connection_mechanism, connection, mechanism)
+BOOL_OF(connection_ssl, v->connection->is_tls != 0)
+TEXT_OF(connection_ssl_protocol, connection, tls_protocol)
+TEXT_OF(connection_ssl_key_exchange, connection, tls_key_exchange)
+TEXT_OF(connection_ssl_cipher, connection, tls_cipher)
+TEXT_OF(connection_ssl_hash, connection, tls_hash)
+TEXT_OF(connection_cert_subject, connection, tls_subject)
+TEXT_OF(connection_cert_issuer, connection, tls_issuer)
+TEXT_OF(connection_cert_validity, connection, tls_validity)
 
 static void
 put_connection_pid(struct json *j, const void *row)
@@ -125,7 +134,15 @@ static const struct column connection_columns[] = {
     {"connected_at", put_connection_connected, true},
     {"recv_oct", put_connection_received, true},
     {"send_oct", put_connection_sent, true},
-    {"ssl", put_false, true},
+    {"auth_mechanism", put_connection_mechanism, true},
+    {"ssl", put_connection_ssl, true},
+    {"ssl_protocol", put_connection_ssl_protocol, true},
+    {"ssl_key_exchange", put_connection_ssl_key_exchange, true},
+    {"ssl_cipher", put_connection_ssl_cipher, true},
+    {"ssl_hash", put_connection_ssl_hash, true},
+    {"peer_cert_subject", put_connection_cert_subject, true},
+    {"peer_cert_issuer", put_connection_cert_issuer, true},
+    {"peer_cert_validity", put_connection_cert_validity, true},
 };
 
 static void

@@ -38,6 +38,12 @@ struct mgmt_config {
     void (*stop)(void *arg);
     /* Rows about the process for `status`: pid, listeners, memory ... */
     void (*status)(void *arg, mgmt_row_cb row, void *row_arg);
+    /* Begin to read the certificates' files again; the number of this reload,
+     * 0: there are none. */
+    uint64_t (*reload_tls)(void *arg);
+    /* Whether reload NUMBER is over: 0 or -QR_E*, and what there is to say. */
+    bool (*reloaded_tls)(void *arg, uint64_t number, int *result,
+                         const char **text);
     /* Keys and values in effect for `environment`; no secrets. */
     void (*environment)(void *arg, mgmt_row_cb row, void *row_arg);
 };

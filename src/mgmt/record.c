@@ -73,6 +73,15 @@ static const struct member connection_members[] = {
     U64(connection_record, connected_ms),
     U64(connection_record, bytes_received),
     U64(connection_record, bytes_sent),
+    TEXT(connection_record, mechanism),
+    U64(connection_record, is_tls),
+    TEXT(connection_record, tls_protocol),
+    TEXT(connection_record, tls_key_exchange),
+    TEXT(connection_record, tls_cipher),
+    TEXT(connection_record, tls_hash),
+    TEXT(connection_record, tls_subject),
+    TEXT(connection_record, tls_issuer),
+    TEXT(connection_record, tls_validity),
 };
 
 static const struct member channel_members[] = {

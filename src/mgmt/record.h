@@ -72,6 +72,15 @@ struct connection_record {
     uint64_t connected_ms;
     uint64_t bytes_received;
     uint64_t bytes_sent;
+    struct meta_text mechanism;
+    uint64_t is_tls;
+    struct meta_text tls_protocol;
+    struct meta_text tls_key_exchange;
+    struct meta_text tls_cipher;
+    struct meta_text tls_hash;
+    struct meta_text tls_subject;
+    struct meta_text tls_issuer;
+    struct meta_text tls_validity;
 };
 
 struct channel_record {

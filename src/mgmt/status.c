@@ -11,7 +11,8 @@
 
 enum {
     GATHER_MARGIN_MS = 500, /* a gather ends before its job does */
-    STARTUP_POLL_MS = 50
+    STARTUP_POLL_MS = 50,
+    RELOAD_POLL_MS = 10
 };
 
 static void
@@ -322,6 +323,41 @@ run_stop(struct job *job)
     }
     m->config.stop(m->config.arg);
     job_text(job, "Node '%s' is stopping", m->config.node_name);
+}
+
+static void
+poll_reload(void *arg)
+{
+    struct job *job = arg;
+    const struct mgmt_config *c = &job->mgmt->config;
+    const char *text = NULL;
+    int result = 0;
+
+    if (!c->reloaded_tls(c->arg, job->number, &result, &text)) {
+        job_poll(job, poll_reload, RELOAD_POLL_MS);
+    } else if (result != 0) {
+        job_fail(job, EXIT_CODE_DATA, "%s", text);
+    } else {
+        job_text(job, "%s", text);
+    }
+}
+
+void
+run_reload_tls(struct job *job)
+{
+    const struct mgmt_config *c = &job->mgmt->config;
+
+    if (c->reload_tls != NULL) {
+        job->number = c->reload_tls(c->arg);
+    }
+    if (job->number == 0) {
+        job_fail(job, EXIT_CODE_DATA,
+                 "Node '%s' has no certificates: neither listeners.ssl nor "
+                 "cluster.tls is set",
+                 c->node_name);
+    } else {
+        poll_reload(job);
+    }
 }
 
 static void

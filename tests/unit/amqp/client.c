@@ -80,13 +80,20 @@ on_log(void *arg, enum log_level level, const char *category, const char *text)
 void
 client_init(struct client *c)
 {
-    static const struct amqp_peer peer = {
+    client_init_certified(c, NULL, 0);
+}
+
+void
+client_init_certified(struct client *c, const char *user, unsigned mechanisms)
+{
+    struct amqp_peer peer = {
         .name = "127.0.0.1:40000 -> 127.0.0.1:5672",
         .host = "127.0.0.1",
         .port = 40000,
         .own_port = 5672,
         .is_loopback = true,
         .wall_ms = 1,
+        .certified_user = user,
     };
     struct amqp_transport transport = {
         .arg = c,
@@ -107,7 +114,8 @@ client_init(struct client *c)
     buf_init(&c->heard);
     buf_init(&c->body);
     c->logger = (struct logger){on_log, c, LOG_DEBUG};
-    c->config = (struct amqp_config){.log = &c->logger, .heartbeat_s = 60};
+    c->config = (struct amqp_config){
+        .log = &c->logger, .heartbeat_s = 60, .mechanisms = mechanisms};
     c->broker = fake_broker_new();
     c->connection =
         amqp_connection_new(&c->config, c->broker, &peer, &transport);

@@ -38,6 +38,10 @@ struct client {
 
 /* A connection that awaits the protocol header. */
 void client_init(struct client *c);
+/* The same of one whose certificate names USER, which may log in by any of
+ * MECHANISMS. */
+void client_init_certified(struct client *c, const char *user,
+                           unsigned mechanisms);
 void client_deinit(struct client *c);
 /* Through the handshake: channel_max 0, frame_max 0: the server's. */
 void client_connect(struct client *c);

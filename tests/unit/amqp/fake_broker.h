@@ -36,6 +36,7 @@ struct fake_stats {
     uint32_t last_credit;
     bool last_is_exclusive;
     bool last_is_loopback;
+    size_t externals; /* logins without a password */
     size_t last_body_pieces;
 };
 

@@ -2,6 +2,7 @@
 #include <quorate/version.h>
 
 #include "amqp/table.h"
+#include "auth/mechanism.h"
 #include "client.h"
 #include "lib/harness.h"
 
@@ -86,6 +87,74 @@ send_close(void)
     m.connection_close.reply_code = 200;
     m.connection_close.reply_text = client_text("bye");
     client_send(&c, 0, &m);
+}
+
+/* Begin again as a client whose certificate names USER. */
+static void
+restart(const char *user, unsigned mechanisms)
+{
+    client_deinit(&c);
+    client_init_certified(&c, user, mechanisms);
+    send_header();
+}
+
+static void
+expect_mechanisms(const char *names)
+{
+    struct amqp_text offered = c.method.connection_start.mechanisms;
+
+    cr_expect_eq(offered.size, strlen(names));
+    cr_expect_arr_eq(offered.data, names, strlen(names));
+}
+
+Test(handshake, external_is_offered_where_it_can_succeed)
+{
+    restart("CN=app", AUTH_PLAIN | AUTH_EXTERNAL);
+    expect_mechanisms("PLAIN EXTERNAL");
+    restart(NULL, AUTH_PLAIN | AUTH_EXTERNAL);
+    expect_mechanisms("PLAIN");
+    restart("", AUTH_PLAIN | AUTH_EXTERNAL);
+    expect_mechanisms("PLAIN");
+    restart("CN=app", 0);
+    expect_mechanisms("PLAIN AMQPLAIN");
+}
+
+Test(handshake, external_takes_the_certificate_s_user)
+{
+    restart("CN=app", AUTH_EXTERNAL);
+    send_start_ok("EXTERNAL", "somebody else", 13, true);
+    client_expect(&c, 0, AMQP_connection_tune);
+    cr_expect_eq(fake_broker_stats(c.broker)->externals, 1);
+    cr_expect_str_eq(c.connection->bc.user, "CN=app");
+    cr_expect_str_eq(c.connection->bc.mechanism, "EXTERNAL");
+}
+
+Test(handshake, external_without_such_a_user_is_refused)
+{
+    restart("CN=other", AUTH_EXTERNAL);
+    send_start_ok("EXTERNAL", "", 0, true);
+    client_expect_error(&c, 0, 403,
+                        "ACCESS_REFUSED - Login was refused using "
+                        "authentication mechanism EXTERNAL. For details see "
+                        "the broker logfile.");
+    cr_expect(client_logged(&c, "user 'CN=other'"));
+}
+
+Test(handshake, external_without_a_certificate_is_no_mechanism)
+{
+    restart(NULL, AUTH_PLAIN | AUTH_EXTERNAL);
+    send_start_ok("EXTERNAL", "", 0, true);
+    client_expect(&c, 0, AMQP_connection_close);
+    cr_expect_eq(c.method.connection_close.reply_code, 503);
+    cr_expect_eq(fake_broker_stats(c.broker)->externals, 0);
+}
+
+Test(handshake, a_password_where_only_certificates_count_is_refused)
+{
+    restart("CN=app", AUTH_EXTERNAL);
+    send_start_ok("PLAIN", "\0guest\0guest", 12, true);
+    client_expect(&c, 0, AMQP_connection_close);
+    cr_expect_eq(c.method.connection_close.reply_code, 503);
 }
 
 Test(handshake, another_protocol_is_told_ours)
