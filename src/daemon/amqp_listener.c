@@ -3,9 +3,13 @@
  * A connection that has something to say at the end of the turn is in `dirty`;
  * the turn hook serves those. What the socket has taken is told when the
  * stream's backlog has gone, after the shard's flush: that settles what
- * consumers without acknowledgements were sent, and so paces them. */
+ * consumers without acknowledgements were sent, and so paces them.
+ *
+ * A client of a socket with TLS has no connection, and so nothing of AMQP's,
+ * until its handshake is done. */
 #include "daemon/amqp_listener.h"
 
+#include <openssl/ssl.h>
 #include <quorate/error.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -17,14 +21,26 @@
 #include "base/mem.h"
 #include "base/slice.h"
 #include "base/timer.h"
+#include "daemon/tls_facts.h"
 #include "net/listener.h"
 #include "net/stream.h"
+#include "net/tls.h"
+#include "net/tls_store.h"
 #include "shard/env.h"
 
 enum {
     LISTENER_MAGIC = 0x2a3c0001,
     CLIENT_MAGIC = 0x2a3c0002,
-    REASON_SIZE = 128
+    REASON_SIZE = 128,
+    WHY_SIZE = 320
+};
+
+/* What clients come through. */
+struct door {
+    struct amqp_listener *listener;
+    struct listener *socket;
+    struct amqp_listener_tls tls;
+    bool has_tls;
 };
 
 struct amqp_listener {
@@ -34,8 +50,8 @@ struct amqp_listener {
     struct broker *broker;
     struct amqp_gate *gate;
     struct amqp_config config;
-    struct listener *sockets[AMQP_LISTENER_SOCKETS_MAX];
-    size_t sockets_count;
+    struct door doors[AMQP_LISTENER_SOCKETS_MAX];
+    size_t doors_count;
     struct list clients;
     size_t clients_count;
     struct list handshakes; /* client.handshake, the oldest first */
@@ -50,7 +66,9 @@ struct client {
     unsigned magic;
     struct amqp_listener *listener;
     struct stream *stream;
-    struct amqp_connection *connection;
+    struct amqp_connection *connection; /* NULL: during the TLS handshake */
+    const struct door *door;
+    struct tls_facts *facts; /* NULL: no TLS */
     struct timer timer;
     uint64_t since_ms;
     struct list handshake; /* listener->handshakes, until its vhost is open */
@@ -136,11 +154,44 @@ client_now_ms(void *arg)
     return env->ops->now_ms(env);
 }
 
+/* WHY STREAM is closed; many may come at once, so not each has its line. */
+static void
+listener_say(struct amqp_listener *l, const struct stream *stream,
+             const char *why)
+{
+    uint64_t now_ms = l->env->ops->now_ms(l->env);
+
+    if (l->said_ms != 0 && now_ms - l->said_ms < AMQP_LISTENER_SAY_MS) {
+        l->unsaid++;
+        return;
+    }
+    log_warning(l->config.log, "connection",
+                "closing AMQP connection %s: %s (%zu more like it)",
+                stream_name(stream), why, l->unsaid);
+    l->said_ms = now_ms;
+    l->unsaid = 0;
+}
+
+/* A TLS handshake failed for TEXT. */
+static void
+client_complain(struct client *client, const char *text)
+{
+    char why[WHY_SIZE];
+
+    (void)snprintf(why, sizeof(why), "TLS handshake failed: %s", text);
+    listener_say(client->listener, client->stream, why);
+}
+
 static void
 client_tick(void *arg)
 {
     struct client *client = client_of(arg);
 
+    if (client->connection == NULL) {
+        client_complain(client, "not done in time");
+        stream_close(client->stream);
+        return;
+    }
     amqp_connection_tick(client->connection, client_now_ms(client));
 }
 
@@ -174,8 +225,10 @@ client_on_drain(void *arg)
 {
     struct client *client = client_of(arg);
 
-    amqp_connection_writable(client->connection,
-                             stream_backlog(client->stream));
+    if (client->connection != NULL) {
+        amqp_connection_writable(client->connection,
+                                 stream_backlog(client->stream));
+    }
 }
 
 static void
@@ -184,11 +237,16 @@ client_on_close(void *arg, int reason, const char *text)
     struct client *client = client_of(arg);
     struct amqp_listener *l = client->listener;
 
-    if (reason != 0) {
+    if (client->connection == NULL && reason == -QR_EACCESS) {
+        client_complain(client, text);
+    } else if (reason != 0) {
         log_debug(l->config.log, "connection", "%s: %s",
                   stream_name(client->stream), text);
     }
-    amqp_connection_free(&client->connection);
+    if (client->connection != NULL) {
+        amqp_connection_free(&client->connection);
+    }
+    tls_facts_free(&client->facts);
     timers_stop(&l->env->timers, &client->timer);
     client_leave_handshake(client);
     list_remove(&client->link);
@@ -224,6 +282,11 @@ client_connect(struct client *client)
         .wall_ms = l->env->ops->wall_ms(l->env),
     };
 
+    if (client->facts != NULL) {
+        peer.tls = tls_facts_listed(client->facts);
+        peer.certified_user = tls_facts_user(client->facts);
+    }
+
     client->connection =
         amqp_connection_new(&l->config, l->broker, &peer, &transport);
     if (l->blocked[0] != '\0') {
@@ -231,22 +294,28 @@ client_connect(struct client *client)
     }
 }
 
-/* WHY STREAM is closed; many may come at once, so not each has its line. */
+/* The TLS handshake is done: the client's AMQP begins, with its own time. */
 static void
-listener_say(struct amqp_listener *l, const struct stream *stream,
-             const char *why)
+client_on_secure(void *arg)
 {
-    uint64_t now_ms = l->env->ops->now_ms(l->env);
+    struct client *client = client_of(arg);
+    struct tls *tls = stream_tls(client->stream);
 
-    if (l->said_ms != 0 && now_ms - l->said_ms < AMQP_LISTENER_SAY_MS) {
-        l->unsaid++;
-        return;
-    }
-    log_warning(l->config.log, "connection",
-                "closing AMQP connection %s: %s (%zu more like it)",
-                stream_name(stream), why, l->unsaid);
-    l->said_ms = now_ms;
-    l->unsaid = 0;
+    timers_stop(&client->listener->env->timers, &client->timer);
+    client->facts = tls_facts_new(tls_ssl(tls), &client->door->tls.login);
+    client_connect(client);
+}
+
+/* STREAM speaks TLS as its door says. */
+static void
+client_secure(struct client *client)
+{
+    const struct amqp_listener_tls *tls = &client->door->tls;
+    SSL_CTX *ctx = tls_store_context_mt(tls->store);
+
+    stream_secure(client->stream, ctx, true);
+    SSL_CTX_free(ctx);
+    client_deadline(client, client_now_ms(client) + tls->handshake_ms);
 }
 
 /* Close the slowest of the handshakes; false when none is slow. */
@@ -262,7 +331,8 @@ listener_make_room(struct amqp_listener *l)
         if (now_ms - client->since_ms < AMQP_LISTENER_GRACE_MS) {
             return false; /* the others are younger still */
         }
-        if (!amqp_connection_is_authenticating(client->connection)) {
+        if (client->connection == NULL ||
+            !amqp_connection_is_authenticating(client->connection)) {
             listener_say(l, client->stream,
                          "handshake_max connections are in their handshake, "
                          "and it is the oldest");
@@ -299,10 +369,12 @@ listener_refuses(struct amqp_listener *l)
 static void
 listener_on_accept(void *arg, struct stream *stream)
 {
-    struct amqp_listener *l = arg;
+    const struct door *door = arg;
+    struct amqp_listener *l = door->listener;
     struct client *client = NULL;
     const char *why = NULL;
     struct stream_events events = {
+        .on_secure = client_on_secure,
         .on_data = client_on_data,
         .on_drain = client_on_drain,
         .on_close = client_on_close,
@@ -319,6 +391,7 @@ listener_on_accept(void *arg, struct stream *stream)
     client->magic = CLIENT_MAGIC;
     client->listener = l;
     client->stream = stream;
+    client->door = door;
     client->since_ms = l->env->ops->now_ms(l->env);
     timer_init(&client->timer, client_tick, client);
     list_init(&client->dirty);
@@ -328,7 +401,11 @@ listener_on_accept(void *arg, struct stream *stream)
     events.arg = client;
     /* Tell of every emptied backlog, however small it was. */
     stream_set_drain(stream, 0, 1);
-    client_connect(client);
+    if (door->has_tls) {
+        client_secure(client);
+    } else {
+        client_connect(client);
+    }
     stream_start(stream, &events);
 }
 
@@ -371,20 +448,28 @@ amqp_listener_new(struct env *env, struct net *net, struct broker *broker,
 }
 
 int
-amqp_listener_listen(struct amqp_listener *l, int fd, struct error *err)
+amqp_listener_listen(struct amqp_listener *l, int fd,
+                     const struct amqp_listener_tls *tls, struct error *err)
 {
+    struct door *door = NULL;
     int rv = 0;
 
     OBJ_CHECK(l, LISTENER_MAGIC);
-    if (l->sockets_count == AMQP_LISTENER_SOCKETS_MAX) {
+    if (l->doors_count == AMQP_LISTENER_SOCKETS_MAX) {
         (void)close(fd);
         return error_set(err, QR_EBUSY, "more than %d AMQP listeners",
                          AMQP_LISTENER_SOCKETS_MAX);
     }
-    rv = listener_start(l->net, fd, listener_on_accept, l,
-                        &l->sockets[l->sockets_count], err);
+    door = &l->doors[l->doors_count];
+    door->listener = l;
+    door->has_tls = tls != NULL;
+    if (tls != NULL) {
+        door->tls = *tls;
+    }
+    rv = listener_start(l->net, fd, listener_on_accept, door, &door->socket,
+                        err);
     if (rv == 0) {
-        l->sockets_count++;
+        l->doors_count++;
     }
     return rv;
 }
@@ -397,12 +482,17 @@ amqp_listener_stop(struct amqp_listener *l)
 
     OBJ_CHECK(l, LISTENER_MAGIC);
     l->is_stopped = true;
-    while (l->sockets_count > 0) {
-        listener_close(&l->sockets[--l->sockets_count], NULL, NULL);
+    while (l->doors_count > 0) {
+        listener_close(&l->doors[--l->doors_count].socket, NULL, NULL);
     }
     list_foreach_safe (it, next, &l->clients) {
-        amqp_connection_shutdown(
-            list_entry(it, struct client, link)->connection);
+        struct client *client = list_entry(it, struct client, link);
+
+        if (client->connection != NULL) {
+            amqp_connection_shutdown(client->connection);
+        } else {
+            stream_close(client->stream);
+        }
     }
 }
 
@@ -422,8 +512,11 @@ amqp_listener_block(struct amqp_listener *l, const char *reason)
     (void)snprintf(l->blocked, sizeof(l->blocked), "%s",
                    reason != NULL ? reason : "");
     list_foreach (it, &l->clients) {
-        amqp_connection_block(list_entry(it, struct client, link)->connection,
-                              reason);
+        struct client *client = list_entry(it, struct client, link);
+
+        if (client->connection != NULL) {
+            amqp_connection_block(client->connection, reason);
+        }
     }
 }
 

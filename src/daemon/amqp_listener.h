@@ -13,12 +13,14 @@
 
 #include "amqp/connection.h"
 #include "base/check.h"
+#include "net/tls_cert.h"
 
 struct amqp_listener;
 struct broker;
 struct env;
 struct error;
 struct net;
+struct tls_store;
 
 enum {
     AMQP_LISTENER_SOCKETS_MAX = 64, /* of one shard; more: -QR_EBUSY */
@@ -43,6 +45,13 @@ struct amqp_gate {
     _Atomic size_t handshakes;
 };
 
+/* How a socket speaks TLS. */
+struct amqp_listener_tls {
+    struct tls_store *store; /* borrowed for the listener's life */
+    struct tls_login login;  /* of a client's certificate, for EXTERNAL */
+    uint32_t handshake_ms;   /* for its TLS handshake */
+};
+
 /* A front end on ENV's shard for BROKER; nothing listens yet. ENV, NET, BROKER
  * and GATE are borrowed for its life, CONFIG is copied (its logger borrowed).
  */
@@ -50,9 +59,10 @@ struct amqp_listener *amqp_listener_new(struct env *env, struct net *net,
                                         struct broker *broker,
                                         struct amqp_gate *gate,
                                         const struct amqp_config *config);
-/* Accept from FD, bound by listener_bind_tcp() and taken, also on failure.
- * -QR_EIO, -QR_EBUSY. */
+/* Accept from FD, bound by listener_bind_tcp() and taken, also on failure. TLS
+ * (copied) is NULL for a socket without. -QR_EIO, -QR_EBUSY. */
 MUST_USE int amqp_listener_listen(struct amqp_listener *l, int fd,
+                                  const struct amqp_listener_tls *tls,
                                   struct error *err);
 /* Accept no more, and close all connections with RabbitMQ's 320 text; they go
  * when their clients have taken note, or after some seconds. */

@@ -16,6 +16,7 @@
 
 enum key_type {
     KEY_TEXT,
+    KEY_SECRET,
     KEY_NUMBER,
     KEY_BOOL,
     KEY_LEVEL,
@@ -64,11 +65,19 @@ list_clear(struct config_list *list)
     list->count = 0;
 }
 
+/* What may be shown of AT's value: a key need not be known, nor spelt right,
+ * for its value to be a password. */
+static const char *
+shown(const struct place *at)
+{
+    return strcasestr(at->key, "pass") != NULL ? "(hidden)" : at->value;
+}
+
 static int
 refuse(const struct place *at, struct error *err, const char *allowed)
 {
     return error_set(err, QR_EINVAL, "%s:%u: %s = %s: %s", at->file, at->line,
-                     at->key, at->value, allowed);
+                     at->key, shown(at), allowed);
 }
 
 static int
@@ -108,9 +117,17 @@ set_text(struct config *c, const struct key *key, const struct place *at,
     if (size < key->least || size > key->most) {
         return error_set(err, QR_EINVAL,
                          "%s:%u: %s = %s: %zu bytes; %llu to %llu are allowed",
-                         at->file, at->line, at->key, at->value, size,
+                         at->file, at->line, at->key, shown(at), size,
                          (unsigned long long)key->least,
                          (unsigned long long)key->most);
+    }
+    if (key->type == KEY_SECRET) {
+        if (*text == NULL) {
+            *text = mem_secret_alloc(CONFIG_SECRET_SIZE);
+        }
+        ASSERT(size < CONFIG_SECRET_SIZE);
+        memcpy(*text, at->value, size + 1);
+        return 0;
     }
     mem_free(*text);
     *text = mem_strdup(at->value);
@@ -165,6 +182,7 @@ set(struct config *c, const struct key *key, const char *name,
 
     switch (key->type) {
     case KEY_TEXT:
+    case KEY_SECRET:
         return set_text(c, key, at, err);
     case KEY_NUMBER:
         return set_number(c, key, at, err);
@@ -229,11 +247,58 @@ config_deinit(struct config *c)
 
         if (key->type == KEY_TEXT) {
             mem_free(*(char **)member(c, key));
+        } else if (key->type == KEY_SECRET) {
+            mem_secret_free(*(char **)member(c, key), CONFIG_SECRET_SIZE);
         } else if (key->type == KEY_FLAG || key->type == KEY_LIST) {
             list_clear(member(c, key));
         }
     }
     memset(c, 0, sizeof(*c));
+}
+
+/* Keys of RabbitMQ's that mean nothing here, and what to do instead. */
+static const struct {
+    const char *key; /* or its beginning, up to a dot */
+    const char *instead;
+} elsewhere[] = {
+    {"ssl_options.cert", "give the file's name in ssl_options.certfile"},
+    {"ssl_options.cacerts", "give the file's name in ssl_options.cacertfile"},
+    {"ssl_options.key", "give the file's name in ssl_options.keyfile"},
+    {"ssl_options.dh", "keys are agreed on elliptic curves only; leave it out"},
+    {"ssl_options.dhfile",
+     "keys are agreed on elliptic curves only; leave it out"},
+    {"ssl_options.psk_identity",
+     "clients prove themselves by passwords and certificates only; leave it "
+     "out"},
+    {"ssl_options.crl_check",
+     "revocation lists are not read; give certificates short lives, leave it "
+     "out"},
+    {"ssl_options.crl_cache",
+     "revocation lists are not read; give certificates short lives, leave it "
+     "out"},
+    {"ssl_options.log_level",
+     "log.console.level is for TLS, too; leave it out"},
+    {"ssl_options.log_alert", "alerts are logged always; leave it out"},
+    {"ssl_options.bypass_pem_cache", "files are read when they have changed "
+                                     "(tls.watch_interval); leave it out"},
+    {"ssl_options.verify_fun", "verify_peer is all there is; leave it out"},
+    {"ssl_options.sni", "one certificate serves all names; leave it out"},
+    {"ssl_options.eccs", "OpenSSL's own curves are used; leave it out"},
+    {"num_acceptors.ssl", "every shard accepts; leave it out"},
+};
+
+static const char *
+find_elsewhere(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(elsewhere); i++) {
+        size_t size = strlen(elsewhere[i].key);
+
+        if (strncmp(key, elsewhere[i].key, size) == 0 &&
+            (key[size] == '\0' || key[size] == '.')) {
+            return elsewhere[i].instead;
+        }
+    }
+    return "there is no such key; `quorated --help` lists them all";
 }
 
 /* The row for KEY; *NAME is the part after a list key's dot, or NULL. */
@@ -304,9 +369,7 @@ parse_line(struct config *c, const char *file, unsigned number, char *line,
     at.value = trim(equals + 1);
     key = find_key(at.key, &name);
     if (key == NULL) {
-        return refuse(&at, err,
-                      "there is no such key; `quorated --help` lists them "
-                      "all");
+        return refuse(&at, err, find_elsewhere(at.key));
     }
     return set(c, key, name, &at, err);
 }
@@ -336,6 +399,7 @@ config_parse(struct config *c, const char *name, const char *text, size_t size,
         memcpy(line, text + at, length);
         line[length] = '\0';
         rv = parse_line(c, name, number, line, err);
+        mem_wipe(line, sizeof(line)); /* it may have been a password */
         if (rv != 0) {
             return rv;
         }
@@ -356,8 +420,9 @@ config_load(struct config *c, const char *path, struct error *err)
         return error_set(err, QR_EIO, "%s: %s", path, strerrordesc_np(errno));
     }
     buf_init(&text);
+    /* Once, for what is left behind when it grows is not overwritten. */
+    buf_reserve(&text, CONFIG_FILE_SIZE_MAX + 4096 + 1);
     do {
-        buf_reserve(&text, 4096);
         n = read(fd, text.data + text.size, 4096);
         text.size += n > 0 ? (size_t)n : 0;
     } while (n > 0 && text.size <= CONFIG_FILE_SIZE_MAX);
@@ -369,6 +434,9 @@ config_load(struct config *c, const char *path, struct error *err)
                        (int)CONFIG_FILE_SIZE_MAX);
     } else {
         rv = config_parse(c, path, (const char *)text.data, text.size, err);
+    }
+    if (text.size > 0) {
+        mem_wipe(text.data, text.size);
     }
     buf_deinit(&text);
     return rv;

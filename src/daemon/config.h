@@ -15,6 +15,7 @@ struct error;
 
 enum {
     CONFIG_LIST_MAX = 16,
+    CONFIG_SECRET_SIZE = 1024, /* with the NUL */
     CONFIG_LINE_SIZE_MAX = 8192,
     CONFIG_LINES_MAX = 10000,
     CONFIG_FILE_SIZE_MAX = 1 << 20
@@ -29,9 +30,11 @@ struct config_list {
     bool is_default;
 };
 
-/* One member a row; texts are NUL-terminated and owned. */
+/* One member a row; texts are NUL-terminated and owned, secrets in secret
+ * memory. */
 struct config {
 #define TEXT                                              char *
+#define SECRET                                            char *
 #define NUMBER                                            uint64_t
 #define BOOL                                              bool
 #define LEVEL                                             enum log_level
@@ -41,6 +44,7 @@ struct config {
 #include "daemon/config.def"
 #undef CONFIG
 #undef TEXT
+#undef SECRET
 #undef NUMBER
 #undef BOOL
 #undef LEVEL

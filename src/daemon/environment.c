@@ -19,16 +19,16 @@ enum {
 
 typedef void (*row_cb)(void *arg, const char *key, const char *value);
 
-static bool
-is_secret(const char *key)
-{
-    return strcmp(key, "default_pass") == 0;
-}
-
 static void
 put_text(row_cb row, void *arg, const char *key, const char *value)
 {
-    row(arg, key, is_secret(key) ? "(hidden)" : value);
+    row(arg, key, value);
+}
+
+static void
+put_secret(row_cb row, void *arg, const char *key, const char *value)
+{
+    row(arg, key, value[0] == '\0' ? "" : "(hidden)");
 }
 
 static void
@@ -68,6 +68,7 @@ environment_each(const struct config *config, row_cb row, void *arg)
 {
     /* The types of config.def's rows name the functions above. */
 #define TEXT(value)   put_text(row, arg, key, (value))
+#define SECRET(value) put_secret(row, arg, key, (value))
 #define NUMBER(value) put_number(row, arg, key, (value))
 #define BOOL(value)   put_bool(row, arg, key, (value))
 #define LEVEL(value)  put_level(row, arg, key, (value))
@@ -81,6 +82,7 @@ environment_each(const struct config *config, row_cb row, void *arg)
 #include "daemon/config.def"
 #undef CONFIG
 #undef TEXT
+#undef SECRET
 #undef NUMBER
 #undef BOOL
 #undef LEVEL

@@ -13,6 +13,7 @@
 #include "daemon/console.h"
 #include "daemon/manual.h"
 #include "daemon/node.h"
+#include "net/tls_memory.h"
 
 enum {
     EXIT_RUN = 1,
@@ -38,7 +39,8 @@ static const char usage[] =
     "  -h, --help          print this\n"
     "      --help-man      print this as a manual page\n"
     "\n"
-    "SIGTERM and SIGINT stop it cleanly. Keys of the configuration, with\n"
+    "SIGTERM and SIGINT stop it cleanly, SIGHUP has it read its certificates\n"
+    "again. Keys of the configuration, with\n"
     "their defaults:\n"
     "\n";
 
@@ -155,6 +157,7 @@ main(int argc, char **argv)
     if (rv != 0) {
         return rv - 256;
     }
+    tls_memory_init();
     config_init(&config);
     rv = run(&options, &config);
     config_deinit(&config);

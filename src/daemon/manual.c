@@ -16,6 +16,7 @@ struct row {
 };
 
 static const struct row rows[] = {
+#define SECRET ""
 #define TEXT   ""
 #define NUMBER ""
 #define BOOL   ""
@@ -27,6 +28,7 @@ static const struct row rows[] = {
 #include "daemon/config.def"
 #undef CONFIG
 #undef TEXT
+#undef SECRET
 #undef NUMBER
 #undef BOOL
 #undef LEVEL

@@ -22,6 +22,8 @@
 #include "daemon/identity.h"
 #include "daemon/node_shard.h"
 #include "daemon/plan.h"
+#include "daemon/tls_options.h"
+#include "daemon/tls_watch.h"
 #include "net/listener.h"
 #include "shard/env.h"
 #include "shard/runtime.h"
@@ -55,7 +57,8 @@ struct node {
     struct node_shard shards[QR_SHARDS_MAX];
     uint16_t drained; /* shards that have no client left */
     bool is_stopping;
-    uv_signal_t signals[2];
+    struct tls_store *cluster_tls; /* of the links; NULL: the secret is */
+    uv_signal_t signals[3];
     _Atomic bool has_failed;
     _Atomic bool is_given_up;
     char failure[NODE_SHARD_FAILURE_SIZE]; /* written before has_failed */
@@ -95,7 +98,14 @@ on_signal(uv_signal_t *handle, int number)
 {
     struct node *n = handle->data;
 
-    stop(n, number == SIGTERM ? "SIGTERM" : "SIGINT");
+    if (number != SIGHUP) {
+        stop(n, number == SIGTERM ? "SIGTERM" : "SIGINT");
+    } else if (n->shared.tls_watch != NULL) {
+        log_info(n->log, "node", "SIGHUP: reading the certificates again");
+        (void)tls_watch_reload(n->shared.tls_watch);
+    } else {
+        log_info(n->log, "node", "SIGHUP: there are no certificates to read");
+    }
 }
 
 static void
@@ -270,7 +280,7 @@ start_links(struct node *n, struct error *err)
 static void
 watch_signals(struct node *n, uv_loop_t *loop)
 {
-    static const int numbers[] = {SIGTERM, SIGINT};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
     for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
         (void)uv_signal_init(loop, &n->signals[i]);
@@ -299,6 +309,20 @@ start_ctl(struct node *n, struct env *env, struct error *err)
     return ctl_listener_start(&config, &n->ctl, err);
 }
 
+static void
+watch_tls(struct node *n, struct env *env)
+{
+    struct tls_watch_config config = {
+        .env = env,
+        .stores = {n->shared.tls, n->cluster_tls},
+        .interval_ms = n->config->tls_watch_interval_ms,
+        .warning_days = n->config->tls_expiry_warning_days};
+
+    if (n->shared.tls != NULL || n->cluster_tls != NULL) {
+        n->shared.tls_watch = tls_watch_new(&config);
+    }
+}
+
 static int
 start_shard_0(struct node *n, struct env *env, struct error *err)
 {
@@ -318,6 +342,7 @@ start_shard_0(struct node *n, struct env *env, struct error *err)
         return rv;
     }
     watch_signals(n, runtime_loop_of(env));
+    watch_tls(n, env);
     n->formation = formation_new(&formation);
     if (formation_is_formed(n->formation)) {
         tell_shards(n, NODE_OPEN);
@@ -350,6 +375,9 @@ on_stop(void *arg, struct env *env)
     node_shard_stop(&n->shards[env->shard]);
     if (env->shard == 0) {
         formation_free(&n->formation);
+        if (n->shared.tls_watch != NULL) {
+            tls_watch_stop(n->shared.tls_watch);
+        }
         if (n->ctl != NULL) {
             ctl_listener_stop(n->ctl);
         }
@@ -367,36 +395,69 @@ on_free(void *arg, struct env *env)
     struct node *n = arg;
 
     node_shard_free(&n->shards[env->shard]);
-    if (env->shard == 0 && n->ctl != NULL) {
-        ctl_listener_free(&n->ctl);
+    if (env->shard == 0) {
+        tls_watch_free(&n->shared.tls_watch);
+        if (n->ctl != NULL) {
+            ctl_listener_free(&n->ctl);
+        }
     }
 }
 
 /* ---- putting it together ---- */
 
-int
-node_check(const struct config *config, struct error *err)
+_Static_assert(NODE_SHARD_SOCKETS_MAX >= 2 * CONFIG_LIST_MAX,
+               "room for all listeners");
+
+/* Whether the addresses in LIST, of listeners.KIND, can be read. */
+static int
+check_addresses(const char *kind, const struct config_list *list,
+                struct error *err)
 {
     char host[ADDRESS_HOST_SIZE];
-    struct plan plan;
     uint16_t port;
-    int rv = plan_make(config, &plan, err);
+    int rv = 0;
 
-    for (size_t i = 0; rv == 0 && i < config->tcp_listeners.count; i++) {
-        rv = address_parse(config->tcp_listeners.values[i], host, &port, err);
-        rv = error_wrap(err, rv, "listeners.tcp.%s",
-                        config->tcp_listeners.names[i]);
-    }
-    if (rv == 0) {
-        secret_wipe(&plan.secret);
+    for (size_t i = 0; rv == 0 && i < list->count; i++) {
+        rv = address_parse(list->values[i], host, &port, err);
+        rv = error_wrap(err, rv, "listeners.%s.%s", kind, list->names[i]);
     }
     return rv;
 }
 
-static int
-bind_sockets(struct node *n, struct error *err)
+int
+node_check(const struct config *config, struct error *err)
 {
-    const struct config_list *list = &n->config->tcp_listeners;
+    struct tls_store *listeners = NULL;
+    struct tls_store *cluster = NULL;
+    struct login_options login;
+    struct plan plan;
+    int rv = plan_make(config, &plan, err);
+
+    if (rv != 0) {
+        return rv;
+    }
+    secret_wipe(&plan.secret);
+    rv = check_addresses("tcp", &config->tcp_listeners, err);
+    if (rv == 0) {
+        rv = check_addresses("ssl", &config->ssl_listeners, err);
+    }
+    if (rv == 0) {
+        rv = login_options_make(config, &login, err);
+    }
+    if (rv == 0) {
+        rv = tls_options_open(config, &listeners, &cluster, err);
+    }
+    tls_store_free(&listeners);
+    tls_store_free(&cluster);
+    return rv;
+}
+
+/* Bind the sockets of listeners.KIND. */
+static int
+bind_clients(struct node *n, const char *kind, const struct config_list *list,
+             struct error *err)
+{
+    struct node_shared *s = &n->shared;
     char host[ADDRESS_HOST_SIZE];
     uint16_t port;
     int rv = 0;
@@ -404,13 +465,26 @@ bind_sockets(struct node *n, struct error *err)
     for (size_t i = 0; rv == 0 && i < list->count; i++) {
         rv = address_parse(list->values[i], host, &port, err);
         if (rv == 0) {
-            rv = listener_bind_tcp(host, port, &n->shared.sockets[i], err);
+            rv = listener_bind_tcp(host, port, &s->sockets[s->sockets_count],
+                                   err);
         }
         if (rv == 0) {
-            n->shared.sockets_count++;
+            s->sockets_count++;
         }
-        rv = error_wrap(err, rv, "listeners.tcp.%s = %s", list->names[i],
+        rv = error_wrap(err, rv, "listeners.%s.%s = %s", kind, list->names[i],
                         list->values[i]);
+    }
+    return rv;
+}
+
+static int
+bind_sockets(struct node *n, struct error *err)
+{
+    int rv = bind_clients(n, "tcp", &n->config->tcp_listeners, err);
+
+    n->shared.sockets_plain = n->shared.sockets_count;
+    if (rv == 0) {
+        rv = bind_clients(n, "ssl", &n->config->ssl_listeners, err);
     }
     if (rv == 0 && n->plan.has_secret && n->plan.listen_port != 0) {
         rv = listener_bind_tcp(n->plan.listen_host, n->plan.listen_port,
@@ -523,6 +597,12 @@ node_run(const struct config *config, const struct logger *log,
                              (uint16_t)config->shards, err);
     }
     if (rv == 0) {
+        rv = login_options_make(config, &n->shared.login, err);
+    }
+    if (rv == 0) {
+        rv = tls_options_open(config, &n->shared.tls, &n->cluster_tls, err);
+    }
+    if (rv == 0) {
         rv = bind_sockets(n, err);
     }
     if (rv == 0) {
@@ -533,6 +613,8 @@ node_run(const struct config *config, const struct logger *log,
         rv = NODE_AGAIN;
     }
     close_sockets(n);
+    tls_store_free(&n->shared.tls);
+    tls_store_free(&n->cluster_tls);
     mem_free(tags);
     mem_free(loopback);
     n->magic = 0;

@@ -18,6 +18,7 @@
 #include "daemon/config.h"
 #include "daemon/environment.h"
 #include "daemon/node.h"
+#include "daemon/tls_watch.h"
 #include "mgmt/mgmt.h"
 #include "net/listener.h"
 #include "shard/env.h"
@@ -160,16 +161,28 @@ ctl_stop(void *arg)
 }
 
 static void
-ctl_status(void *arg, mgmt_row_cb row, void *row_arg)
+put_listeners(const char *kind, const struct config_list *list, mgmt_row_cb row,
+              void *arg)
 {
-    const struct node_shard *s = arg;
-    const struct config_list *list = &s->shared->config->tcp_listeners;
-
     for (size_t i = 0; i < list->count; i++) {
         char name[NAME_SIZE];
 
-        (void)snprintf(name, sizeof(name), "listeners.tcp.%s", list->names[i]);
-        row(row_arg, name, list->values[i]);
+        (void)snprintf(name, sizeof(name), "listeners.%s.%s", kind,
+                       list->names[i]);
+        row(arg, name, list->values[i]);
+    }
+}
+
+static void
+ctl_status(void *arg, mgmt_row_cb row, void *row_arg)
+{
+    const struct node_shard *s = arg;
+    const struct config *c = s->shared->config;
+
+    put_listeners("tcp", &c->tcp_listeners, row, row_arg);
+    put_listeners("ssl", &c->ssl_listeners, row, row_arg);
+    if (s->shared->tls_watch != NULL) {
+        tls_watch_describe(s->shared->tls_watch, row, row_arg);
     }
     row(row_arg, "data_dir", s->shared->config->data_dir);
     environment_process(row, row_arg);
@@ -181,6 +194,24 @@ ctl_environment(void *arg, mgmt_row_cb row, void *row_arg)
     const struct node_shard *s = arg;
 
     environment_each(s->shared->config, row, row_arg);
+}
+
+static uint64_t
+ctl_reload_tls(void *arg)
+{
+    const struct node_shard *s = arg;
+
+    return s->shared->tls_watch == NULL
+               ? 0
+               : tls_watch_reload(s->shared->tls_watch);
+}
+
+static bool
+ctl_reloaded_tls(void *arg, uint64_t number, int *result, const char **text)
+{
+    const struct node_shard *s = arg;
+
+    return tls_watch_reloaded(s->shared->tls_watch, number, result, text);
 }
 
 static bool
@@ -201,6 +232,8 @@ make_mgmt(struct node_shard *s)
                                  .is_serving = ctl_is_serving,
                                  .stop = ctl_stop,
                                  .status = ctl_status,
+                                 .reload_tls = ctl_reload_tls,
+                                 .reloaded_tls = ctl_reloaded_tls,
                                  .environment = ctl_environment};
 
     s->mgmt = mgmt_new(&config);
@@ -217,6 +250,7 @@ make_front_end(struct node_shard *s)
     s->amqp_config.heartbeat_s = (uint16_t)c->heartbeat_s;
     s->amqp_config.handshake_timeout_ms = (uint32_t)c->handshake_timeout_ms;
     s->amqp_config.message_size_max = (uint32_t)c->max_message_size;
+    s->amqp_config.mechanisms = s->shared->login.mechanisms;
     s->amqp = amqp_listener_new(s->env, s->net, s->broker, s->shared->gate,
                                 &s->amqp_config);
 }
@@ -224,14 +258,20 @@ make_front_end(struct node_shard *s)
 static void
 listen_all(struct node_shard *s)
 {
+    const struct node_shared *shared = s->shared;
+    struct amqp_listener_tls tls = {
+        .store = shared->tls,
+        .login = shared->login.from,
+        .handshake_ms = (uint32_t)shared->config->ssl_handshake_timeout_ms};
     struct error err = {{0}};
 
-    for (size_t i = 0; i < s->shared->sockets_count; i++) {
+    for (size_t i = 0; i < shared->sockets_count; i++) {
         int fd;
-        int rv = listener_dup(s->shared->sockets[i], &fd, &err);
+        int rv = listener_dup(shared->sockets[i], &fd, &err);
 
         if (rv == 0) {
-            rv = amqp_listener_listen(s->amqp, fd, &err);
+            rv = amqp_listener_listen(
+                s->amqp, fd, i < shared->sockets_plain ? NULL : &tls, &err);
         }
         if (rv != 0) {
             s->shared->on_failure_mt(s->shared->arg, err.text);

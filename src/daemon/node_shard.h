@@ -12,6 +12,7 @@
 #include "base/timer.h"
 #include "broker/broker.h"
 #include "daemon/identity.h"
+#include "daemon/tls_options.h"
 
 struct amqp_gate;
 struct amqp_listener;
@@ -23,9 +24,11 @@ struct mgmt;
 struct net;
 struct qr_host;
 struct store;
+struct tls_store;
+struct tls_watch;
 
 enum {
-    NODE_SHARD_SOCKETS_MAX = 16,
+    NODE_SHARD_SOCKETS_MAX = 32, /* of listeners.tcp and listeners.ssl */
     NODE_SHARD_FAILURE_SIZE = 512
 };
 
@@ -39,13 +42,17 @@ struct node_shared {
     const char *loopback_users;    /* the same */
     qr_node_id initial_nodes[IDENTITY_MEMBERS_MAX];
     size_t initial_nodes_count;
-    struct amqp_gate *gate;              /* how many clients are let in */
-    int sockets[NODE_SHARD_SOCKETS_MAX]; /* bound; each shard accepts from a
-                                            copy */
+    struct amqp_gate *gate; /* how many clients are let in */
+    /* Bound; each shard accepts from a copy. The first ones are plain. */
+    int sockets[NODE_SHARD_SOCKETS_MAX];
     size_t sockets_count;
+    size_t sockets_plain;
+    struct tls_store *tls; /* of the others; NULL: there are none */
+    struct login_options login;
     void *arg;
     /* Shard 0: an operator stops the node. */
     void (*stop)(void *arg);
+    struct tls_watch *tls_watch; /* shard 0's; NULL: no certificates */
     /* Any thread: the disk of a shard failed, the process must stop. */
     void (*on_failure_mt)(void *arg, const char *text);
     /* Any thread: the cluster gave this start up; it must start again. */

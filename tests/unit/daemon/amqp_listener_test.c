@@ -115,7 +115,8 @@ setup(void)
     cr_assert_eq(listener_bind_tcp("127.0.0.1", 0, &fd, &err), 0, "%s",
                  err.text);
     port = listener_fd_port(fd);
-    cr_assert_eq(amqp_listener_listen(listener, fd, &err), 0, "%s", err.text);
+    cr_assert_eq(amqp_listener_listen(listener, fd, NULL, &err), 0, "%s",
+                 err.text);
 }
 
 static void
@@ -464,10 +465,10 @@ Test(amqp_listener, sockets_have_a_limit)
 
     for (int i = 1; i < AMQP_LISTENER_SOCKETS_MAX; i++) {
         cr_assert_eq(listener_bind_tcp("127.0.0.1", 0, &fd, &err), 0);
-        cr_assert_eq(amqp_listener_listen(listener, fd, &err), 0);
+        cr_assert_eq(amqp_listener_listen(listener, fd, NULL, &err), 0);
     }
     cr_assert_eq(listener_bind_tcp("127.0.0.1", 0, &fd, &err), 0);
-    cr_assert_eq(amqp_listener_listen(listener, fd, &err), -QR_EBUSY);
+    cr_assert_eq(amqp_listener_listen(listener, fd, NULL, &err), -QR_EBUSY);
     cr_assert_neq(err.text[0], '\0');
 }
 
