@@ -20,13 +20,16 @@
 
 static const uint8_t zeros[SECTOR_SIZE];
 
+_Static_assert((int)SEGMENT_DATA_AT == 2 * (int)SECTOR_SIZE,
+               "a header is written twice");
+
 enum {
-    BATCH_IOV_MAX = 2 * BATCH_PIECES_MAX + 2
+    BATCH_IOV_MAX = 2 * BATCH_PIECES_MAX + 3
 };
 
 _Static_assert((int)BATCH_IOV_MAX <= (int)DISK_IOV_MAX,
                "a batch is one request");
-_Static_assert((uint64_t)RECORD_SIZE_MAX + BATCH_HEADER_SIZE <=
+_Static_assert((uint64_t)RECORD_SIZE_MAX + BATCH_HEADER_SIZE + SECTOR_SIZE <=
                    (uint64_t)STORE_BATCH_SIZE_MAX,
                "any record fits a batch");
 _Static_assert((uint64_t)STORE_ENTRY_SIZE_MAX + RECORD_HEADER_SIZE <=
@@ -101,10 +104,40 @@ batch_open(struct store *s, uint64_t span)
     b->records = 0;
     b->body_crc = 0;
     b->size = BATCH_HEADER_SIZE;
+    b->index_at = s->active->index.size;
     ASSERT(b->head.size == 0);
     ASSERT(b->offset % SECTOR_SIZE == 0);
     buf_extend(&b->head, BATCH_HEADER_SIZE);
     s->gather = b;
+}
+
+/* Bytes of the items of B's records, which end its segment's index. */
+static size_t
+items_size(const struct batch *b)
+{
+    ASSERT(b->segment->index.size >= b->index_at);
+    return b->segment->index.size - b->index_at;
+}
+
+/* Padding, items and mark up to the end of a sector: B's size is PADDED. */
+static void
+put_end(struct batch *b, const struct batch_header *h)
+{
+    const struct segment *seg = b->segment;
+    size_t items = items_size(b);
+    struct batch_mark m = {.size = h->size,
+                           .number = h->number,
+                           .chain = h->chain,
+                           .items_size = (uint32_t)items,
+                           .records = h->records,
+                           .counts = b->store->counts};
+
+    ASSERT(h->size >= b->size + items + BATCH_MARK_SIZE);
+    buf_put(&b->head, zeros,
+            (size_t)(h->size - b->size - items - BATCH_MARK_SIZE));
+    buf_put(&b->head, seg->index.data + b->index_at, items);
+    batch_mark_encode(&m, seg->seed, buf_extend(&b->head, BATCH_MARK_SIZE));
+    b->size = h->size;
 }
 
 /* The gathering batch is complete: give it its header and its place in the
@@ -114,12 +147,13 @@ batch_close(struct store *s)
 {
     struct batch *b = s->gather;
     struct segment *seg = b->segment;
-    struct batch_header h = {.size = (uint32_t)b->size,
+    uint64_t padded =
+        sector_round_up(b->size + items_size(b) + BATCH_MARK_SIZE);
+    struct batch_header h = {.size = (uint32_t)padded,
                              .number = b->number,
                              .chain_before = s->chain,
                              .records = b->records,
                              .body_crc = b->body_crc};
-    uint64_t padded = sector_round_up(b->size);
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     OBJ_CHECK(b, BATCH_OBJ_MAGIC);
@@ -127,11 +161,11 @@ batch_close(struct store *s)
     ASSERT(b->offset == seg->end);
     ASSERT(b->records > 0);
     batch_header_encode(&h, seg->seed, b->head.data);
-    buf_put(&b->head, zeros, (size_t)(padded - b->size));
-    b->size = padded;
+    put_end(b, &h);
     seg->end += padded;
     seg->batch_last = b->number;
     seg->chain_last = h.chain;
+    seg->counts_last = s->counts;
     s->chain = h.chain;
     s->batch_next++;
     s->gather = NULL;
@@ -204,8 +238,10 @@ batch_add(struct store *s, struct record *r, const struct slice *parts,
     r->size = (uint32_t)size;
     b = s->gather;
     if (b != NULL &&
-        (b->size + record_span(size) > STORE_BATCH_SIZE_MAX ||
-         !segment_has_room(b->segment, b->size, record_span(size)))) {
+        (b->size + record_span(size) + items_size(b) + SECTOR_SIZE >
+             STORE_BATCH_SIZE_MAX ||
+         !segment_has_room(b->segment, b->size + items_size(b),
+                           record_span(size)))) {
         batch_close(s);
     }
     if (s->gather == NULL) {
@@ -215,6 +251,7 @@ batch_add(struct store *s, struct record *r, const struct slice *parts,
     r->offset = b->offset + b->size;
     batch_put(b, r, parts, count);
     segment_note(b->segment, r);
+    log_counts_add(&s->counts, r);
     s->stats.records++;
     place.segment = b->segment;
     place.offset = r->offset;
@@ -258,6 +295,8 @@ batch_build_iov(struct batch *b, bool with_header)
     if (with_header) {
         b->iov[count].iov_base = b->sector;
         b->iov[count++].iov_len = SECTOR_SIZE;
+        b->iov[count].iov_base = b->sector;
+        b->iov[count++].iov_len = SECTOR_SIZE;
     }
     for (size_t i = 0; i < b->pieces_count; i++) {
         const struct piece *piece = &b->pieces[i];
@@ -292,7 +331,7 @@ batch_submit(struct batch *b)
     ASSERT(seg->file != NULL);
     ASSERT(!s->is_writing);
     if (with_header) {
-        ASSERT(b->offset == SEGMENT_HEADER_SIZE);
+        ASSERT(b->offset == SEGMENT_DATA_AT);
         segment_header_encode(&seg->header, b->sector);
         seg->is_opened = true;
     }
@@ -330,7 +369,9 @@ batch_write_next(struct store *s)
         return;
     }
     if (s->unsealed != NULL && s->unsealed != b->segment) {
-        segment_seal(s, s->unsealed);
+        if (!s->unsealed->is_restoring) {
+            segment_seal(s, s->unsealed);
+        }
         return;
     }
     if (!b->segment->is_creating) {

@@ -34,6 +34,10 @@ control_place(struct store *s, struct control *c, struct segment *seg,
     }
 }
 
+enum {
+    CONTROL_RESOLVED_MAX = 1000
+};
+
 static struct place
 add_snapshot(struct store *s, struct group *g, struct record *r)
 {
@@ -71,7 +75,12 @@ add(struct store *s, struct group *g, enum control_kind kind, struct record *r)
         r->type = RECORD_CUT;
         r->index = g->last_index;
         return batch_add(s, r, NULL, 0);
+    case CONTROL_LOST:
+        r->type = RECORD_LOST;
+        r->index = g->id;
+        return batch_add(s, r, NULL, 0);
     case CONTROL_TOMBSTONE:
+    case CONTROL_STATE:
     default:
         UNREACHABLE("a group has no such record");
     }
@@ -118,13 +127,75 @@ tombstone_new(struct store *s, uint32_t log, uint64_t until)
 }
 
 uint64_t
+control_write_state(struct store *s)
+{
+    struct record r = {.type = RECORD_STATE, .index = s->is_unsure ? 1 : 0};
+    const struct ranges *done = &s->resolved;
+    struct slice body;
+    struct place place;
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    ASSERT(s->state.kind == CONTROL_STATE);
+    buf_clear(&s->scratch);
+    for (size_t i = 0; i < done->count && i < CONTROL_RESOLVED_MAX; i++) {
+        /* The newest ones, should there be too many. */
+        const struct range *at = &done->items[done->count - 1 - i];
+
+        buf_put_varint(&s->scratch, at->first);
+        buf_put_varint(&s->scratch, at->last - at->first);
+    }
+    body = (struct slice){NULL, s->scratch.data, s->scratch.size};
+    place = batch_add(s, &r, &body, 1);
+    control_place(s, &s->state, place.segment, record_span(r.size));
+    s->must_state = false;
+    return place.batch;
+}
+
+void
+control_mend(struct store *s)
+{
+    uint64_t *ids = map_keys_sorted(&s->groups);
+    bool wrote = s->must_state;
+    struct list *it;
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    for (size_t i = 0; i < s->groups.count; i++) {
+        struct group *g = map_get(&s->groups, ids[i]);
+
+        if (g->is_lost && g->controls[CONTROL_LOST].segment == NULL) {
+            (void)control_write(s, g, CONTROL_LOST);
+            wrote = true;
+        }
+    }
+    mem_free(ids);
+    list_foreach (it, &s->tombstones) {
+        struct tombstone *t = list_entry(it, struct tombstone, link);
+
+        if (t->control.segment == NULL) {
+            (void)write_tombstone(s, t);
+            wrote = true;
+        }
+    }
+    if (s->must_state) {
+        (void)control_write_state(s);
+    }
+    if (wrote) {
+        s->flush_upto = s->batch_next;
+    }
+}
+
+uint64_t
 control_bury(struct store *s, const struct group *g)
 {
     const struct segment *seg = g->controls[CONTROL_CREATED].segment;
 
-    OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(!g->is_volatile);
-    return write_tombstone(s, tombstone_new(s, g->log, seg->header.sequence));
+    /* Of a lost group, that record may be lost, too: it is in some segment. */
+    ASSERT_IMPLIES(seg == NULL, g->is_lost);
+    return write_tombstone(s,
+                           tombstone_new(s, g->log,
+                                         seg != NULL ? seg->header.sequence
+                                                     : s->sequence_next - 1));
 }
 
 void
@@ -166,7 +237,9 @@ control_rewrite(struct store *s, struct segment *seg)
         struct control *c =
             list_entry(seg->controls.next, struct control, link);
 
-        if (c->kind == CONTROL_TOMBSTONE) {
+        if (c->kind == CONTROL_STATE) {
+            (void)control_write_state(s);
+        } else if (c->kind == CONTROL_TOMBSTONE) {
             (void)write_tombstone(s,
                                   CONTAINER_OF(c, struct tombstone, control));
         } else {

@@ -21,9 +21,15 @@ void control_place(struct store *s, struct control *c, struct segment *seg,
                    uint64_t span);
 /* Queue a tombstone for G, whose controls are still in place. */
 uint64_t control_bury(struct store *s, const struct group *g);
-/* A tombstone found at start. */
+/* A tombstone found at start; SEG NULL: it is gone, though it must have been
+ * there, and control_mend() writes it again. */
 void control_exhume(struct store *s, uint32_t log, uint64_t until,
                     struct segment *seg, uint64_t span);
+/* Queue the store's own record: what losses have been dealt with, and whether
+ * groups may be lost that nobody knows of. */
+uint64_t control_write_state(struct store *s);
+/* After a start: queue what it concluded. */
+void control_mend(struct store *s);
 /* Drop the tombstones that nothing needs any more. */
 void control_trim(struct store *s);
 /* Queue all of SEG's control records again. */

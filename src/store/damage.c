@@ -119,6 +119,11 @@ store_foreach_damage(struct store *s,
         }
     }
     mem_free(ids);
+    if (s->is_unsure) {
+        struct store_damage d = {.kind = STORE_DAMAGE_MEMORY};
+
+        cb(arg, &d);
+    }
 }
 
 bool
@@ -198,6 +203,10 @@ void
 store_accept_loss(struct store *s)
 {
     OBJ_CHECK(s, STORE_MAGIC);
+    if (s->is_unsure) {
+        s->is_unsure = false;
+        (void)control_write_state(s);
+    }
 }
 
 enum store_space

@@ -9,6 +9,7 @@
 #include "store/record.h"
 
 #include <quorate/error.h>
+#include <quorate/version.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -20,8 +21,14 @@
 
 enum {
     BATCH_MAGIC = 0x54425251,   /* QRBT */
+    MARK_MAGIC = 0x4d425251,    /* QRBM */
     TRAILER_MAGIC = 0x52545251, /* QRTR */
-    HEADER_CRC_AT = 60
+    TRAILER_NO_INDEX = 1,
+    HEADER_CRC_AT = 60,
+    HEADER_COUNTS_AT = 64,
+    COUNTS_SIZE = 16,
+    MARK_CRC_AT = 44,
+    TRAILER_CRC_AT = 72
 };
 
 static const uint8_t segment_magic[8] = {'Q', 'R', 'S', 'E',
@@ -41,6 +48,60 @@ record_span(uint64_t size)
 }
 
 void
+log_counts_add(struct log_counts *c, const struct record *r)
+{
+    switch (r->type) {
+    case RECORD_ENTRY:
+        c->entries++;
+        c->entry_sum += r->log;
+        break;
+    case RECORD_STAGED:
+    case RECORD_SEAL:
+        break;
+    case RECORD_HARD:
+    case RECORD_CUT:
+    case RECORD_SNAPSHOT:
+    case RECORD_CREATED:
+    case RECORD_DELETED:
+    case RECORD_COPY:
+    case RECORD_LOST:
+    case RECORD_STATE:
+    default:
+        c->controls++;
+        c->control_sum += r->log;
+    }
+}
+
+struct log_counts
+log_counts_between(const struct log_counts *from, const struct log_counts *to)
+{
+    struct log_counts c = {.entries = to->entries - from->entries,
+                           .entry_sum = to->entry_sum - from->entry_sum,
+                           .controls = to->controls - from->controls,
+                           .control_sum = to->control_sum - from->control_sum};
+
+    return c;
+}
+
+static void
+counts_encode(const struct log_counts *c, uint8_t out[COUNTS_SIZE])
+{
+    put_u32le(out, c->entries);
+    put_u32le(out + 4, c->entry_sum);
+    put_u32le(out + 8, c->controls);
+    put_u32le(out + 12, c->control_sum);
+}
+
+static void
+counts_decode(const uint8_t in[COUNTS_SIZE], struct log_counts *out)
+{
+    out->entries = get_u32le(in);
+    out->entry_sum = get_u32le(in + 4);
+    out->controls = get_u32le(in + 8);
+    out->control_sum = get_u32le(in + 12);
+}
+
+void
 segment_header_encode(const struct segment_header *h,
                       uint8_t out[SEGMENT_HEADER_SIZE])
 {
@@ -56,7 +117,10 @@ segment_header_encode(const struct segment_header *h,
     put_u64le(out + 40, h->sequence);
     put_u64le(out + 48, h->batch_first);
     put_u32le(out + 56, (uint32_t)(h->size / SECTOR_SIZE));
+    counts_encode(&h->counts, out + HEADER_COUNTS_AT);
     put_u32le(out + HEADER_CRC_AT, crc32c(0, out, HEADER_CRC_AT));
+    put_u32le(out + HEADER_COUNTS_AT + COUNTS_SIZE,
+              crc32c(0, out + HEADER_COUNTS_AT, COUNTS_SIZE));
 }
 
 static bool
@@ -84,6 +148,11 @@ segment_header_decode(const uint8_t in[SEGMENT_HEADER_SIZE],
         (use != SEGMENT_UNUSED && use != SEGMENT_IN_USE)) {
         return -QR_ECORRUPT;
     }
+    if (get_u32le(in + 8) == QR_STORE_FORMAT &&
+        get_u32le(in + HEADER_COUNTS_AT + COUNTS_SIZE) !=
+            crc32c(0, in + HEADER_COUNTS_AT, COUNTS_SIZE)) {
+        return -QR_ECORRUPT;
+    }
     out->version = get_u32le(in + 8);
     out->use = use == SEGMENT_UNUSED ? SEGMENT_UNUSED : SEGMENT_IN_USE;
     memcpy(out->node_uuid, in + 16, 16);
@@ -92,6 +161,7 @@ segment_header_decode(const uint8_t in[SEGMENT_HEADER_SIZE],
     out->sequence = get_u64le(in + 40);
     out->batch_first = get_u64le(in + 48);
     out->size = (uint64_t)get_u32le(in + 56) * SECTOR_SIZE;
+    counts_decode(in + HEADER_COUNTS_AT, &out->counts);
     return 0;
 }
 
@@ -111,7 +181,7 @@ void
 batch_header_encode(struct batch_header *h, uint32_t seed,
                     uint8_t out[BATCH_HEADER_SIZE])
 {
-    ASSERT(h->size >= BATCH_HEADER_SIZE + RECORD_HEADER_SIZE);
+    ASSERT(h->size >= SECTOR_SIZE);
     ASSERT(h->number > 0);
     put_u32le(out, BATCH_MAGIC);
     put_u32le(out + 4, h->size);
@@ -137,8 +207,61 @@ batch_header_decode(const uint8_t in[BATCH_HEADER_SIZE], uint32_t seed,
     out->records = get_u32le(in + 20);
     out->body_crc = get_u32le(in + 24);
     out->chain = get_u32le(in + 28);
-    return out->size >= BATCH_HEADER_SIZE + RECORD_HEADER_SIZE &&
+    return out->size >= SECTOR_SIZE && out->size % SECTOR_SIZE == 0 &&
            out->number > 0;
+}
+
+void
+batch_mark_encode(const struct batch_mark *m, uint32_t seed, uint8_t *out)
+{
+    uint32_t crc = crc32c(seed, out - m->items_size, m->items_size);
+
+    ASSERT(m->size % SECTOR_SIZE == 0);
+    ASSERT(m->size >= BATCH_HEADER_SIZE + m->items_size + BATCH_MARK_SIZE);
+    put_u32le(out, MARK_MAGIC);
+    put_u32le(out + 4, m->size);
+    put_u64le(out + 8, m->number);
+    put_u32le(out + 16, m->chain);
+    put_u32le(out + 20, m->items_size);
+    put_u32le(out + 24, m->records);
+    counts_encode(&m->counts, out + 28);
+    put_u32le(out + MARK_CRC_AT, crc32c(crc, out, MARK_CRC_AT));
+}
+
+bool
+batch_mark_is_likely(const uint8_t sector[SECTOR_SIZE])
+{
+    return get_u32le(sector + SECTOR_SIZE - BATCH_MARK_SIZE) == MARK_MAGIC;
+}
+
+uint32_t
+batch_mark_size(const uint8_t *in)
+{
+    return get_u32le(in + 4);
+}
+
+bool
+batch_mark_decode(const uint8_t *in, uint64_t size, uint32_t seed,
+                  struct batch_mark *out)
+{
+    uint32_t items = get_u32le(in + 20);
+    uint32_t crc;
+
+    if (get_u32le(in) != MARK_MAGIC || size < BATCH_HEADER_SIZE ||
+        items > size - BATCH_HEADER_SIZE) {
+        return false;
+    }
+    crc = crc32c(crc32c(seed, in - items, items), in, MARK_CRC_AT);
+    if (crc != get_u32le(in + MARK_CRC_AT)) {
+        return false;
+    }
+    out->size = get_u32le(in + 4);
+    out->number = get_u64le(in + 8);
+    out->chain = get_u32le(in + 16);
+    out->items_size = items;
+    out->records = get_u32le(in + 24);
+    counts_decode(in + 28, &out->counts);
+    return out->size == size + BATCH_MARK_SIZE && out->number > 0;
 }
 
 void
@@ -172,7 +295,7 @@ record_seal(uint8_t header[RECORD_HEADER_SIZE], uint32_t crc)
 static bool
 record_type_is_known(unsigned type)
 {
-    return type >= RECORD_ENTRY && type <= RECORD_COPY;
+    return type >= RECORD_ENTRY && type <= RECORD_SEAL;
 }
 
 int
@@ -190,6 +313,7 @@ record_decode(const uint8_t *in, size_t size, struct record *out, uint32_t *crc)
         return -QR_ECORRUPT;
     }
     out->size = own;
+    out->is_damaged = false;
     out->type = (enum record_type)in[8];
     out->entry_type = in[9];
     out->log = get_u32le(in + 12);
@@ -232,6 +356,7 @@ index_item_decode(struct cursor *c, uint64_t before, struct record *out)
         size > RECORD_SIZE_MAX) {
         return -QR_ECORRUPT;
     }
+    out->is_damaged = false;
     out->type = (enum record_type)type;
     out->log = (uint32_t)log;
     out->offset = before + gap * RECORD_ALIGN;
@@ -254,7 +379,15 @@ trailer_encode(const struct trailer *t, uint32_t seed,
     put_u64le(out + 32, t->index_size);
     put_u64le(out + 40, t->records);
     put_u32le(out + 48, t->index_crc);
-    put_u32le(out + HEADER_CRC_AT, crc32c(seed, out, HEADER_CRC_AT));
+    put_u32le(out + 52, t->has_no_index ? TRAILER_NO_INDEX : 0);
+    counts_encode(&t->counts, out + 56);
+    put_u32le(out + TRAILER_CRC_AT, crc32c(seed, out, TRAILER_CRC_AT));
+}
+
+uint64_t
+trailer_sequence(const uint8_t in[TRAILER_SIZE])
+{
+    return get_u32le(in) == TRAILER_MAGIC ? get_u64le(in + 8) : 0;
 }
 
 bool
@@ -262,7 +395,7 @@ trailer_decode(const uint8_t in[TRAILER_SIZE], uint32_t seed,
                struct trailer *out)
 {
     if (get_u32le(in) != TRAILER_MAGIC ||
-        get_u32le(in + HEADER_CRC_AT) != crc32c(seed, in, HEADER_CRC_AT)) {
+        get_u32le(in + TRAILER_CRC_AT) != crc32c(seed, in, TRAILER_CRC_AT)) {
         return false;
     }
     out->chain = get_u32le(in + 4);
@@ -272,6 +405,8 @@ trailer_decode(const uint8_t in[TRAILER_SIZE], uint32_t seed,
     out->index_size = get_u64le(in + 32);
     out->records = get_u64le(in + 40);
     out->index_crc = get_u32le(in + 48);
+    out->has_no_index = (get_u32le(in + 52) & TRAILER_NO_INDEX) != 0;
+    counts_decode(in + 56, &out->counts);
     return true;
 }
 

@@ -15,14 +15,12 @@
  * killed may have left it in the page cache only. */
 #include "store/recovery.h"
 
-#include <quorate/version.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/uuid.h"
 #include "store/group.h"
 #include "store/replay.h"
 #include "store/scan.h"
@@ -74,17 +72,24 @@ loc_of(const struct segment *seg, const struct record *r)
     memset(&loc, 0, sizeof(loc));
     loc.segment = seg->slot;
     loc.offset = (uint32_t)(r->offset / RECORD_ALIGN);
+    if (r->is_damaged) {
+        loc.offset |= ENTRY_LOC_DAMAGED;
+    }
     loc.what = entry_loc_what(r->entry_type, r->size - RECORD_HEADER_SIZE);
     return loc;
 }
 
 static void
-replay_entry(struct life *life, const struct segment *seg,
+replay_entry(struct replay *rp, struct life *life, const struct segment *seg,
              const struct record *r)
 {
     struct entry_loc loc = loc_of(seg, r);
 
     ASSERT(r->type == RECORD_ENTRY);
+    if (life->end_at < rp->holes) {
+        loss_check(rp, life, r);
+        life->end_at = rp->holes;
+    }
     group_log_cut(&life->group->entries, r->index, NULL, NULL);
     group_log_put(&life->group->entries, r->index, r->term, &loc);
     life->last_index = r->index;
@@ -120,10 +125,15 @@ replay_copy(struct life *life, const struct segment *seg,
     c->loc = loc_of(seg, r);
 }
 
-/* The log ends at LAST: what replay has beyond it are zombies. */
+/* The log ends at LAST: what replay has beyond it are zombies. Of what it has
+ * before, nobody said since the last hole that it is still right. */
 static void
-replay_end(struct life *life, qr_index last)
+replay_end(struct replay *rp, struct life *life, qr_index last)
 {
+    if (life->end_at < rp->holes) {
+        life->doubt = MAX(life->doubt, last);
+        life->end_at = rp->holes;
+    }
     group_log_cut(&life->group->entries, last + 1, NULL, NULL);
     life->last_index = last;
 }
@@ -144,7 +154,8 @@ is_sane(const struct record *r)
 {
     uint64_t body = r->size - RECORD_HEADER_SIZE;
 
-    if (r->log == 0 || r->log == UINT32_MAX) {
+    if (r->log == UINT32_MAX ||
+        (r->log == 0) != (r->type == RECORD_STATE || r->type == RECORD_SEAL)) {
         return false;
     }
     switch (r->type) {
@@ -162,8 +173,87 @@ is_sane(const struct record *r)
     case RECORD_DELETED:
         return r->index > 0;
     case RECORD_HARD:
+    case RECORD_LOST:
+    case RECORD_STATE:
+    case RECORD_SEAL:
     default:
         return true;
+    }
+}
+
+static void
+replay_snapshot(struct replay *rp, struct life *life, const struct record *r)
+{
+    ASSERT(r->type == RECORD_SNAPSHOT);
+    replay_end(rp, life, r->term);
+    life->group->snapshot.index = r->index;
+    life->snapshot_at = rp->holes;
+    life->seen[CONTROL_CUT].segment = NULL;
+    if (life->doubt <= r->index) {
+        life->doubt = 0;
+    }
+}
+
+static void
+replay_control(struct replay *rp, struct life *life, const struct record *r)
+{
+    OBJ_CHECK(life->group, GROUP_MAGIC);
+    switch (r->type) {
+    case RECORD_HARD:
+        life->group->vote = r->index;
+        life->group->term = r->term;
+        life->hard_at = rp->holes;
+        break;
+    case RECORD_CUT:
+        replay_end(rp, life, r->index);
+        break;
+    case RECORD_SNAPSHOT:
+        replay_snapshot(rp, life, r);
+        break;
+    case RECORD_CREATED:
+        life->group->id = r->index;
+        life->created_at = rp->holes;
+        break;
+    case RECORD_LOST:
+        life->group->id = r->index;
+        life->is_lost = true;
+        break;
+    case RECORD_DELETED:
+        life->until = r->index;
+        break;
+    case RECORD_ENTRY:
+    case RECORD_STAGED:
+    case RECORD_COPY:
+    case RECORD_STATE:
+    case RECORD_SEAL:
+    default:
+        UNREACHABLE("no control record of a group");
+    }
+}
+
+/* Where the sighting of R, a control record, is kept. */
+static struct sighting *
+sighting_of(struct life *life, const struct record *r)
+{
+    switch (r->type) {
+    case RECORD_HARD:
+        return &life->seen[CONTROL_HARD];
+    case RECORD_CUT:
+        return &life->seen[CONTROL_CUT];
+    case RECORD_SNAPSHOT:
+        return &life->seen[CONTROL_SNAPSHOT];
+    case RECORD_CREATED:
+        return &life->seen[CONTROL_CREATED];
+    case RECORD_LOST:
+        return &life->seen[CONTROL_LOST];
+    case RECORD_ENTRY:
+    case RECORD_STAGED:
+    case RECORD_COPY:
+    case RECORD_DELETED:
+    case RECORD_STATE:
+    case RECORD_SEAL:
+    default:
+        return &life->tombstone;
     }
 }
 
@@ -171,242 +261,79 @@ static int
 replay_record(void *arg, struct segment *seg, const struct record *r)
 {
     struct replay *rp = arg;
-    struct life *life = life_of(rp, r->log);
+    struct life *life;
 
-    OBJ_CHECK(life->group, GROUP_MAGIC);
     if (!is_sane(r)) {
         return error_set(rp->err, QR_ECORRUPT,
                          "%s: offset %llu: a record makes no sense", seg->name,
                          (unsigned long long)r->offset);
     }
-    switch (r->type) {
-    case RECORD_ENTRY:
-        replay_entry(life, seg, r);
-        break;
-    case RECORD_STAGED:
+    loss_record(rp, r);
+    if (r->log == 0) {
+        if (r->type == RECORD_STATE) {
+            sight(&rp->state, seg, r);
+        }
+        return 0;
+    }
+    life = life_of(rp, r->log);
+    OBJ_CHECK(life->group, GROUP_MAGIC);
+    if (r->type == RECORD_ENTRY) {
+        replay_entry(rp, life, seg, r);
+    } else if (r->type == RECORD_STAGED) {
         replay_staged(life, seg, r);
-        break;
-    case RECORD_COPY:
+    } else if (r->type == RECORD_COPY) {
         replay_copy(life, seg, r);
-        break;
-    case RECORD_HARD:
-        life->group->vote = r->index;
-        life->group->term = r->term;
-        sight(&life->seen[CONTROL_HARD], seg, r);
-        break;
-    case RECORD_CUT:
-        replay_end(life, r->index);
-        sight(&life->seen[CONTROL_CUT], seg, r);
-        break;
-    case RECORD_SNAPSHOT:
-        replay_end(life, r->term);
-        life->group->snapshot.index = r->index;
-        sight(&life->seen[CONTROL_SNAPSHOT], seg, r);
-        life->seen[CONTROL_CUT].segment = NULL;
-        break;
-    case RECORD_CREATED:
-        life->group->id = r->index;
-        sight(&life->seen[CONTROL_CREATED], seg, r);
-        break;
-    case RECORD_DELETED:
-        life->until = r->index;
-        sight(&life->tombstone, seg, r);
-        break;
-    default:
-        UNREACHABLE("decoding checks the type");
+    } else {
+        replay_control(rp, life, r);
+        sight(sighting_of(life, r), seg, r);
     }
     return 0;
-}
-
-/* What is not a segment's name is none of the store's business. */
-static bool
-parse_name(const char *name, uint32_t *number)
-{
-    static const char prefix[] = "segment-";
-    static const char suffix[] = ".log";
-    size_t at = sizeof(prefix) - 1;
-    uint32_t found = 0;
-
-    if (strlen(name) != at + SEGMENT_NAME_DIGITS + sizeof(suffix) - 1 ||
-        memcmp(name, prefix, at) != 0 ||
-        strcmp(name + at + SEGMENT_NAME_DIGITS, suffix) != 0) {
-        return false;
-    }
-    for (size_t i = at; i < at + SEGMENT_NAME_DIGITS; i++) {
-        if (name[i] < '0' || name[i] > '9') {
-            return false;
-        }
-        found = found * 10 + (uint32_t)(name[i] - '0');
-    }
-    *number = found;
-    return true;
 }
 
 static void
-list_file(void *arg, const char *name, uint64_t size)
+on_counts(void *arg, const struct log_counts *counts)
 {
-    struct replay *rp = arg;
-    uint32_t number;
-
-    OBJ_CHECK(rp->store, STORE_MAGIC);
-    if (parse_name(name, &number)) {
-        (void)segment_new(rp->store, number, size - size % SECTOR_SIZE);
-    }
+    loss_counts(arg, counts);
 }
 
-static int
-check_owner(struct replay *rp, const struct segment *seg,
-            const struct segment_header *h)
+static void
+on_hole(void *arg, struct segment *seg, uint64_t batch)
 {
-    const struct store_config *config = &rp->store->config;
-    struct uuid theirs;
-    struct uuid ours;
-    char theirs_text[UUID_TEXT_SIZE];
-    char ours_text[UUID_TEXT_SIZE];
-
-    OBJ_CHECK(seg, SEGMENT_MAGIC);
-    if (h->version > QR_STORE_FORMAT) {
-        return error_set(rp->err, QR_EVERSION,
-                         "%s has format %u, this program knows up to %u: run "
-                         "the version that wrote it, or a newer one",
-                         seg->name, h->version, (unsigned)QR_STORE_FORMAT);
-    }
-    memcpy(theirs.bytes, h->node_uuid, 16);
-    memcpy(ours.bytes, config->node_uuid, 16);
-    if (!uuid_is_equal(&theirs, &ours) || h->shard != config->shard) {
-        uuid_format(&theirs, theirs_text);
-        uuid_format(&ours, ours_text);
-        return error_set(rp->err, QR_ECONFLICT,
-                         "%s belongs to node %s, shard %u, but this is node "
-                         "%s, shard %u: put back the right data directory",
-                         seg->name, theirs_text, h->shard, ours_text,
-                         config->shard);
-    }
-    return 0;
+    loss_hole(arg, seg->batch_last + 1, batch);
 }
 
-/* A file that nobody needs: of another size than spares have now, or left over
- * from a creation that was interrupted. */
-static int
-remove_file(struct replay *rp, struct segment *seg)
+/* The number of SEG's last batch as NEXT, the segment after it, tells; 0 if it
+ * does not. */
+static uint64_t
+last_batch(const struct segment *seg, const struct segment *next)
 {
-    struct store *s = rp->store;
-    char name[DISK_NAME_SIZE];
-    int rv;
-
-    OBJ_CHECK(seg, SEGMENT_MAGIC);
-    ASSERT(seg->entry_count == 0);
-    memcpy(name, seg->name, sizeof(name));
-    segment_free(s, seg);
-    rv = s->disk->ops->remove(s->disk, name);
-    return rv == 0 ? 0 : error_set(rp->err, -rv, "%s: cannot be removed", name);
-}
-
-static int
-judge_free(struct replay *rp, struct segment *seg)
-{
-    struct store *s = rp->store;
-    int rv;
-
-    OBJ_CHECK(seg, SEGMENT_MAGIC);
-    ASSERT(seg->state == SEGMENT_FREE);
-    if (seg->header.size != s->config.segment_size) {
-        return remove_file(rp, seg);
-    }
-    /* That it is free may be in the page cache only. */
-    rv = s->disk->ops->sync(seg->file);
-    return rv == 0 ? 0
-                   : error_set(rp->err, -rv, "%s: cannot be synced", seg->name);
-}
-
-static int
-judge_file(struct replay *rp, struct segment *seg)
-{
-    struct store *s = rp->store;
-    struct segment_header h;
-    uint64_t size = seg->header.size;
-    int rv = s->disk->ops->open(s->disk, seg->name, &seg->file);
-
-    OBJ_CHECK(seg, SEGMENT_MAGIC);
-    if (rv != 0) {
-        return error_set(rp->err, -rv, "%s: cannot be opened", seg->name);
-    }
-    if (size < SECTOR_SIZE) {
-        return remove_file(rp, seg);
-    }
-    rv = s->disk->ops->read(seg->file, 0, seg->sector, SECTOR_SIZE);
-    if (rv != 0) {
-        return error_set(rp->err, -rv, "%s: offset 0: cannot be read",
-                         seg->name);
-    }
-    rv = segment_header_decode(seg->sector, &h);
-    if (rv == -QR_ENOENT) {
-        return judge_free(rp, seg);
-    }
-    if (rv != 0) {
-        return error_set(rp->err, QR_ECORRUPT,
-                         "%s: offset 0: the header is damaged", seg->name);
-    }
-    rv = check_owner(rp, seg, &h);
-    if (rv != 0) {
-        return rv;
-    }
-    s->sequence_next = MAX(s->sequence_next, h.sequence + 1);
-    if (h.use == SEGMENT_UNUSED) {
-        return judge_free(rp, seg);
-    }
-    if (h.size > size || h.size < SEGMENT_HEADER_SIZE + TRAILER_SIZE ||
-        h.sequence == 0) {
-        return error_set(rp->err, QR_ECORRUPT,
-                         "%s: is cut short: %llu of %llu bytes", seg->name,
-                         (unsigned long long)size, (unsigned long long)h.size);
-    }
-    seg->header = h;
-    seg->seed = segment_seed(&h);
-    seg->state = SEGMENT_SEALED;
-    rp->used[rp->used_count++] = seg;
-    return 0;
-}
-
-static int
-by_sequence(const void *a, const void *b)
-{
-    const struct segment *const *x = a;
-    const struct segment *const *y = b;
-
-    if ((*x)->header.sequence == (*y)->header.sequence) {
+    if (next == NULL || next->header.batch_first == 0 ||
+        next->header.sequence != seg->header.sequence + 1) {
         return 0;
     }
-    return (*x)->header.sequence < (*y)->header.sequence ? -1 : 1;
+    return next->header.batch_first - 1;
 }
 
-/* The segment after SEG tells how SEG ended, if none between them is gone. */
+/* Two files cannot be the same part of the log; that is no rot. */
 static int
 check_joint(struct replay *rp, const struct segment *seg,
             const struct segment *next)
 {
-    uint64_t step = next->header.sequence - seg->header.sequence;
-
     ASSERT(seg != next);
     ASSERT(next->header.sequence >= seg->header.sequence);
-    if (step == 0 || next->header.batch_first <= seg->batch_last) {
+    if (next->header.sequence == seg->header.sequence ||
+        (next->header.batch_first != 0 &&
+         next->header.batch_first <= seg->batch_last)) {
         return error_set(rp->err, QR_ECORRUPT,
-                         "%s and %s claim the same place in the log", seg->name,
-                         next->name);
-    }
-    if (step == 1 && (next->header.batch_first != seg->batch_last + 1 ||
-                      next->header.chain != seg->chain_last)) {
-        return error_set(rp->err, QR_ECORRUPT,
-                         "%s: offset %llu: batch %llu is damaged, yet %s "
-                         "goes on after batch %llu",
-                         seg->name, (unsigned long long)seg->end,
-                         (unsigned long long)seg->batch_last + 1, next->name,
-                         (unsigned long long)next->header.batch_first - 1);
+                         "%s and %s claim the same place in the log: remove "
+                         "the one that was copied",
+                         seg->name, next->name);
     }
     return 0;
 }
 
-/* The newest segment has been read: the log goes on from its end. */
+/* The newest segment has been read: the log goes on from its end, or in another
+ * one if this has holes. */
 static int
 resume(struct replay *rp, struct segment *seg)
 {
@@ -421,71 +348,123 @@ resume(struct replay *rp, struct segment *seg)
     if (rv != 0) {
         return error_set(rp->err, -rv, "%s: cannot be synced", seg->name);
     }
-    if (!seg->has_index) {
+    if (seg->has_index) {
+        seg->state = SEGMENT_SEALED;
+    } else if (seg->is_broken || seg->is_restored) {
+        seg->state = SEGMENT_SEALED;
+        seg->is_broken = true;
+        s->unsealed = seg;
+    } else {
         s->active = seg;
         s->unsealed = seg;
     }
     return 0;
 }
 
-static int
-replay_segments(struct replay *rp)
+/* What SEG's header says of all that came before it. */
+static void
+count_header(struct replay *rp, const struct segment *before,
+             const struct segment *seg)
 {
-    OBJ_CHECK(rp->store, STORE_MAGIC);
-    for (size_t i = 0; i < rp->used_count; i++) {
-        struct segment *seg = rp->used[i];
-        bool last = i + 1 == rp->used_count;
-        int rv = scan_segment(rp->store, seg, replay_record, rp, rp->err);
+    bool follows =
+        before != NULL && seg->header.sequence == before->header.sequence + 1;
 
-        if (rv == 0 && !last) {
-            rv = check_joint(rp, seg, rp->used[i + 1]);
-        }
-        if (rv == 0 && last) {
-            rv = resume(rp, seg);
-        }
-        if (rv != 0) {
-            return rv;
-        }
-        seg->is_opened = true;
-        seg->is_durable = true;
-        if (!last && !seg->has_index) {
-            /* Its index was lost; it stays readable all the same. */
-            log_warning(rp->store->config.log, "store",
-                        "%s: its index was damaged, read its data instead",
-                        seg->name);
-            seg->state = SEGMENT_SEALED;
-            seg->has_index = true;
-            buf_deinit(&seg->index);
-            buf_init(&seg->index);
-        }
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    if (!follows) {
+        loss_uncounted(rp); /* between them was one that is free now */
     }
-    rp->store->durable = rp->store->batch_next - 1;
-    return 0;
+    if (!seg->is_restored) {
+        loss_counts(rp, &seg->header.counts);
+    }
 }
 
 static int
-judge_files(struct replay *rp)
+replay_segment(struct replay *rp, size_t i)
+{
+    struct segment *seg = rp->used[i];
+    struct segment *next = i + 1 < rp->used_count ? rp->used[i + 1] : NULL;
+    const struct scan_sink sink = {replay_record, on_counts, on_hole, rp};
+    int rv;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    count_header(rp, i > 0 ? rp->used[i - 1] : NULL, seg);
+    rv = scan_segment(rp->store, seg, last_batch(seg, next), next == NULL,
+                      &sink, rp->err);
+    if (rv == 0 && next != NULL) {
+        rv = check_joint(rp, seg, next);
+    }
+    if (rv != 0) {
+        return rv;
+    }
+    seg->counts_last = rp->counts;
+    seg->is_opened = true;
+    seg->is_durable = true;
+    if (next == NULL) {
+        return resume(rp, seg);
+    }
+    seg->state = SEGMENT_SEALED;
+    if (!seg->has_index) {
+        /* Its index was lost; it stays readable all the same. */
+        log_warning(rp->store->config.log, "store",
+                    "%s: its index was damaged, read its data instead",
+                    seg->name);
+        seg->has_index = true;
+    }
+    buf_deinit(&seg->index);
+    buf_init(&seg->index);
+    return 0;
+}
+
+/* What nobody knows may have been anything. */
+static void
+replay_strays(struct replay *rp)
 {
     struct store *s = rp->store;
-    int rv = s->disk->ops->list(s->disk, list_file, rp);
 
-    if (rv != 0) {
-        return error_set(rp->err, -rv, "cannot list the files");
+    OBJ_CHECK(s, STORE_MAGIC);
+    for (size_t i = 0; i < rp->strays_count; i++) {
+        struct segment *seg = rp->strays[i];
+
+        log_error(s->config.log, "store",
+                  "%s: header and contents are damaged beyond recognition",
+                  seg->name);
+        loss_uncounted(rp);
+        loss_hole(rp, s->batch_next, s->batch_next);
+        seg->state = SEGMENT_SEALED;
+        seg->has_index = true;
+        seg->is_opened = true;
     }
-    rp->used = mem_zalloc(s->segments_capacity + 1, sizeof(*rp->used));
-    for (size_t i = 1; i < s->segments_capacity && rv == 0; i++) {
-        if (s->segments[i] != NULL) {
-            rv = judge_file(rp, s->segments[i]);
+}
+
+static int
+replay_segments(struct replay *rp)
+{
+    struct store *s = rp->store;
+    bool known;
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    for (size_t i = 0; i < rp->used_count; i++) {
+        int rv = replay_segment(rp, i);
+
+        if (rv != 0) {
+            return rv;
         }
     }
-    qsort(rp->used, rp->used_count, sizeof(*rp->used), by_sequence);
-    return rv;
+    known = rp->uncounted == 0 && rp->is_counted;
+    replay_strays(rp);
+    s->durable = s->batch_next - 1;
+    s->counts = rp->counts;
+    if (!known) {
+        /* So that it can never seem as if nothing had been lost here. */
+        s->counts.controls += UINT32_MAX / 2;
+    }
+    return 0;
 }
 
 int
 recovery_run(struct store *s, struct error *err)
 {
-    struct replay rp = {.store = s, .err = err};
+    struct replay rp = {.store = s, .err = err, .is_counted = true};
     size_t pos;
     uint64_t log;
     struct life *life;
@@ -495,17 +474,21 @@ recovery_run(struct store *s, struct error *err)
     ASSERT(s->groups.count == 0);
     ASSERT(s->active == NULL);
     map_init(&rp.lives);
-    rv = judge_files(&rp);
+    rv = replay_judge_files(&rp);
     if (rv == 0) {
         rv = replay_segments(&rp);
     }
     if (rv == 0) {
+        loss_judge(&rp);
         settle_all(&rp);
+        segments_mend(s);
     }
     map_foreach (&rp.lives, pos, log, life) {
         life_free(life);
     }
     map_deinit(&rp.lives);
+    mem_free(rp.losses);
+    mem_free(rp.strays);
     mem_free(rp.used);
     return rv;
 }

@@ -32,6 +32,24 @@ struct life {
     struct sighting tombstone;
     uint64_t until; /* of the tombstone */
     bool is_lost;
+    /* How many holes there had been in the log when these were seen. */
+    uint32_t created_at;
+    uint32_t hard_at;
+    uint32_t snapshot_at;
+    uint32_t end_at; /* what last said where the group's log ends */
+    /* A hole may have held something else for entries up to this one, unless a
+     * snapshot covers it. */
+    qr_index doubt;
+};
+
+/* What a hole in the log cost. */
+struct loss {
+    uint32_t hole;  /* running number, from 1 */
+    uint64_t first; /* batch */
+    uint64_t last;
+    bool is_counted; /* else nothing is known of it */
+    struct log_counts lost;
+    struct log_counts explained; /* entries whose absence tells of them */
 };
 
 struct replay {
@@ -40,8 +58,33 @@ struct replay {
     struct life *last; /* the one of the record before */
     struct segment **used;
     size_t used_count;
+    struct segment **strays; /* nobody knows what they are */
+    size_t strays_count;
+    struct loss *losses;
+    uint32_t holes;           /* losses */
+    uint32_t uncounted;       /* of those, the last ones */
+    bool is_counted;          /* `counts` is right */
+    struct log_counts counts; /* so far */
+    struct sighting state;
     struct error *err;
 };
+
+/* Open RP's files and judge them: those in use in order of sequence, and
+ * strays. -QR_ECONFLICT, -QR_EVERSION, -QR_ECORRUPT, or how the disk fails. */
+MUST_USE int replay_judge_files(struct replay *rp);
+
+/* Keeping account of holes, for loss_judge(). A record was seen; */
+void loss_record(struct replay *rp, const struct record *r);
+/* batches FIRST to LAST are missing, wholly or in part; */
+void loss_hole(struct replay *rp, uint64_t first, uint64_t last);
+/* what was there up to now has these counts; */
+void loss_counts(struct replay *rp, const struct log_counts *counts);
+/* nobody can tell the counts up to now; */
+void loss_uncounted(struct replay *rp);
+/* R, an entry, is the first of LIFE since the last hole. */
+void loss_check(struct replay *rp, struct life *life, const struct record *r);
+/* The replay is over: mark lives as lost, and the store as unsure. */
+void loss_judge(struct replay *rp);
 
 /* Make groups and tombstones of the store out of RP's lives. */
 void settle_all(struct replay *rp);

@@ -3,22 +3,36 @@
 #define STORE_SCAN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/check.h"
 
 struct error;
+struct log_counts;
 struct record;
 struct segment;
 struct store;
 
-/* Called for each record of the segment in order; 0, or an error to stop. */
-typedef int (*scan_record_cb)(void *arg, struct segment *seg,
-                              const struct record *r);
+/* Who hears what a segment holds, in order. */
+struct scan_sink {
+    /* A record; r->is_damaged: its body is lost. 0, or an error to stop. */
+    int (*record)(void *arg, struct segment *seg, const struct record *r);
+    /* What came before, from whatever segment, has these counts. */
+    void (*counts)(void *arg, const struct log_counts *counts);
+    /* Records are lost here of which nothing is known, in batches up to
+     * BATCH. */
+    void (*hole)(void *arg, struct segment *seg, uint64_t batch);
+    void *arg;
+};
 
-/* Run CB over the records of SEG, whose header is read; sets its end, last
- * batch and chain, and has_index if that is what was read. -QR_ECORRUPT names
- * segment and offset in ERR. */
+/* Tell SINK of the records of SEG, whose header is read; sets its end, last
+ * batch, chain and counts, has_index if that is what was read, and is_broken
+ * if there are holes. BATCH_LAST: the number of its last batch as far as
+ * others know; 0 if not at all. IS_NEWEST: it is the last segment, so its log
+ * may end in a torn batch. -QR_EIO and worse, with ERR, when the disk fails as
+ * a whole. */
 MUST_USE int scan_segment(struct store *s, struct segment *seg,
-                          scan_record_cb cb, void *arg, struct error *err);
+                          uint64_t batch_last, bool is_newest,
+                          const struct scan_sink *sink, struct error *err);
 
 #endif

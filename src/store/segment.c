@@ -106,12 +106,14 @@ segment_at(const struct store *s, uint32_t slot)
 bool
 segment_has_room(const struct segment *seg, uint64_t gathered, uint64_t span)
 {
-    uint64_t data = sector_round_up(gathered + span);
+    uint64_t data = sector_round_up(gathered + span + INDEX_ITEM_SIZE_MAX +
+                                    BATCH_MARK_SIZE);
     uint64_t index = sector_round_up(seg->index.size + INDEX_ITEM_SIZE_MAX);
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(gathered >= BATCH_HEADER_SIZE);
-    return seg->end + data + index + TRAILER_SIZE <= seg->header.size;
+    return seg->end + data + index + 2 * (uint64_t)TRAILER_SIZE <=
+           seg->header.size;
 }
 
 /* The size of a segment that a record of SPAN bytes fits into: usually the
@@ -119,9 +121,10 @@ segment_has_room(const struct segment *seg, uint64_t gathered, uint64_t span)
 static uint64_t
 size_for(const struct store *s, uint64_t span)
 {
-    uint64_t least = SEGMENT_HEADER_SIZE +
-                     sector_round_up(BATCH_HEADER_SIZE + span) + SECTOR_SIZE +
-                     TRAILER_SIZE;
+    uint64_t least = SEGMENT_DATA_AT +
+                     sector_round_up(BATCH_HEADER_SIZE + span +
+                                     INDEX_ITEM_SIZE_MAX + BATCH_MARK_SIZE) +
+                     SECTOR_SIZE + 2 * TRAILER_SIZE;
 
     ASSERT(span >= RECORD_HEADER_SIZE);
     return MAX(s->config.segment_size, least);
@@ -219,14 +222,17 @@ activate(struct store *s, struct segment *seg)
     seg->header.chain = s->chain;
     seg->header.sequence = s->sequence_next++;
     seg->header.batch_first = s->batch_next;
+    seg->header.counts = s->counts;
     seg->seed = segment_seed(&seg->header);
     seg->is_opened = false;
     seg->is_durable = false;
     seg->has_spare = false;
     seg->has_index = false;
-    seg->end = SEGMENT_HEADER_SIZE;
+    seg->is_broken = false;
+    seg->end = SEGMENT_DATA_AT;
     seg->batch_last = s->batch_next - 1;
     seg->chain_last = s->chain;
+    seg->counts_last = s->counts;
     seg->records = 0;
     seg->kill_batch = 0;
     buf_clear(&seg->index);
@@ -295,7 +301,7 @@ seal_done(struct disk_req *req)
         return;
     }
     s->stats.syncs++;
-    s->stats.bytes_written += seg->iov[0].iov_len + TRAILER_SIZE;
+    s->stats.bytes_written += seg->iov[1].iov_len + 2 * TRAILER_SIZE;
     seg->has_index = true;
     buf_deinit(&seg->index);
     buf_init(&seg->index);
@@ -311,29 +317,36 @@ segment_seal(struct store *s, struct segment *seg)
                         .batch_last = seg->batch_last,
                         .chain = seg->chain_last,
                         .data_end = seg->end,
-                        .index_size = seg->index.size,
-                        .records = seg->records};
-    uint64_t padded = sector_round_up(seg->index.size);
+                        .has_no_index = seg->is_broken,
+                        .counts = seg->counts_last};
+    uint64_t padded;
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(!s->is_writing);
     ASSERT(seg->state == SEGMENT_SEALED);
-    ASSERT(seg->end + padded + TRAILER_SIZE <= seg->header.size);
+    if (seg->is_broken) {
+        buf_clear(&seg->index);
+    }
+    t.records = seg->is_broken ? 0 : seg->records;
+    t.index_size = seg->index.size;
+    padded = sector_round_up(t.index_size);
+    ASSERT(seg->end + padded + 2 * TRAILER_SIZE <= seg->header.size);
     memset(buf_extend(&seg->index, (size_t)(padded - t.index_size)), 0,
            (size_t)(padded - t.index_size));
     t.index_crc = crc32c(seg->seed, seg->index.data, seg->index.size);
     trailer_encode(&t, seg->seed, seg->sector);
-    seg->iov[0].iov_base = seg->index.data;
-    seg->iov[0].iov_len = seg->index.size;
-    seg->iov[1].iov_base = seg->sector;
-    seg->iov[1].iov_len = TRAILER_SIZE;
+    seg->iov[0].iov_base = seg->sector;
+    seg->iov[0].iov_len = TRAILER_SIZE;
+    seg->iov[1].iov_base = seg->index.data;
+    seg->iov[1].iov_len = seg->index.size;
+    seg->iov[2] = seg->iov[0];
     memset(&seg->req, 0, sizeof(seg->req));
     seg->req.done = seal_done;
     seg->req.arg = seg;
     seg->req.file = seg->file;
-    seg->req.offset = seg->header.size - TRAILER_SIZE - padded;
+    seg->req.offset = seg->header.size - 2 * (uint64_t)TRAILER_SIZE - padded;
     seg->req.iov = seg->iov;
-    seg->req.iov_count = 2;
+    seg->req.iov_count = 3;
     seg->req.sync = true;
     s->is_writing = true;
     s->disk->ops->write(s->disk, &seg->req);
@@ -446,13 +459,39 @@ erase_done(struct disk_req *req)
         return;
     }
     s->stats.syncs++;
-    s->stats.bytes_written += SECTOR_SIZE;
+    s->stats.bytes_written += 2 * SECTOR_SIZE;
     seg->state = SEGMENT_FREE;
     control_trim(s);
     if (seg->header.size != s->config.segment_size ||
         count_free(s) > SEGMENT_SPARES_MAX) {
         discard(s, seg);
     }
+}
+
+/* Put SEG's header on the disk, both times. */
+static void
+write_header(struct store *s, struct segment *seg,
+             void (*done)(struct disk_req *req))
+{
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->file != NULL);
+    /* Of a file that nobody knows, nothing else is set. */
+    seg->header.version = QR_STORE_FORMAT;
+    memcpy(seg->header.node_uuid, s->config.node_uuid, 16);
+    seg->header.shard = s->config.shard;
+    segment_header_encode(&seg->header, seg->sector);
+    seg->iov[0].iov_base = seg->sector;
+    seg->iov[0].iov_len = SECTOR_SIZE;
+    seg->iov[1] = seg->iov[0];
+    s->creating++;
+    memset(&seg->req, 0, sizeof(seg->req));
+    seg->req.done = done;
+    seg->req.arg = seg;
+    seg->req.file = seg->file;
+    seg->req.iov = seg->iov;
+    seg->req.iov_count = 2;
+    seg->req.sync = true;
+    s->disk->ops->write(s->disk, &seg->req);
 }
 
 static void
@@ -465,18 +504,49 @@ erase(struct store *s, struct segment *seg)
     ASSERT(seg->readers == 0);
     seg->state = SEGMENT_ERASING;
     seg->header.use = SEGMENT_UNUSED;
-    segment_header_encode(&seg->header, seg->sector);
-    seg->iov[0].iov_base = seg->sector;
-    seg->iov[0].iov_len = SECTOR_SIZE;
-    s->creating++;
-    memset(&seg->req, 0, sizeof(seg->req));
-    seg->req.done = erase_done;
-    seg->req.arg = seg;
-    seg->req.file = seg->file;
-    seg->req.iov = seg->iov;
-    seg->req.iov_count = 1;
-    seg->req.sync = true;
-    s->disk->ops->write(s->disk, &seg->req);
+    write_header(s, seg, erase_done);
+}
+
+static void
+restore_done(struct disk_req *req)
+{
+    struct segment *seg = req->arg;
+    struct store *s = seg->store;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->is_restoring);
+    s->creating--;
+    seg->is_restoring = false;
+    s->must_maintain = true;
+    if (req->result != 0) {
+        store_fail(s, req->result, seg->name);
+        return;
+    }
+    s->stats.syncs++;
+    s->stats.bytes_written += 2 * SECTOR_SIZE;
+    batch_write_next(s);
+}
+
+void
+segments_mend(struct store *s)
+{
+    OBJ_CHECK(s, STORE_MAGIC);
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        struct segment *seg = s->segments[i];
+
+        if (seg == NULL) {
+            continue;
+        }
+        if (seg->is_broken || seg->header.sequence == 0) {
+            /* What it tells must be told elsewhere first. */
+            seg->kill_batch = s->batch_next;
+        }
+        if (seg->must_restore && seg->state != SEGMENT_FREE) {
+            seg->must_restore = false;
+            seg->is_restoring = true;
+            write_header(s, seg, restore_done);
+        }
+    }
 }
 
 static uint64_t
@@ -499,7 +569,7 @@ static bool
 is_spent(const struct segment *seg)
 {
     return seg->state == SEGMENT_SEALED && seg->has_index &&
-           seg->entry_count == 0 && seg->readers == 0;
+           seg->entry_count == 0 && seg->readers == 0 && !seg->is_restoring;
 }
 
 void

@@ -30,6 +30,8 @@ void segment_seal(struct store *s, struct segment *seg);
 /* A live entry of SPAN bytes is in SEG, or died there. */
 void segment_add_live(struct store *s, struct segment *seg, uint64_t span);
 void segment_kill(struct store *s, struct segment *seg, uint64_t span);
+/* After a start: put right what can be, hold what is still needed. */
+void segments_mend(struct store *s);
 /* Reclaim what can be; asks for control records to be written again. */
 void segment_maintain(struct store *s);
 /* When there is no active segment, or it is half full, make a spare file if

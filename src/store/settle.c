@@ -24,6 +24,11 @@
 #include "store/replay.h"
 #include "store/segment.h"
 
+enum {
+    UNKNOWN_MAX = 1 << 20 /* entries of a group of which all is lost but the
+                             term; with more, the group is lost */
+};
+
 /* An entry as found. */
 struct pick {
     struct entry_loc loc;
@@ -191,11 +196,13 @@ unknown_entry(const struct segment *seg, qr_term term)
     return p;
 }
 
-static void
+/* False if too many are missing. */
+static bool
 settle_live(struct replay *rp, struct life *life,
             const struct snapshot_body *body, struct group_log *fresh)
 {
     struct group *g = life->group;
+    uint32_t unknown = 0;
 
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(ranges_total(&g->live) == 0);
@@ -206,6 +213,9 @@ settle_live(struct replay *rp, struct life *life,
             struct pick p;
 
             if (!pick_live(rp, life, at, run->term, &p)) {
+                if (++unknown > UNKNOWN_MAX) {
+                    return false;
+                }
                 p = unknown_entry(life->seen[CONTROL_SNAPSHOT].segment,
                                   run->term);
             }
@@ -213,6 +223,7 @@ settle_live(struct replay *rp, struct life *life,
         }
         ranges_add(&g->live, run->first, run->last);
     }
+    return true;
 }
 
 static void
@@ -235,6 +246,7 @@ settle_snapshot(struct replay *rp, struct life *life, struct group_log *fresh)
     struct snapshot_body body;
     struct record r;
     struct slice data;
+    bool ok;
 
     OBJ_CHECK(g, GROUP_MAGIC);
     if (at->segment == NULL) {
@@ -261,10 +273,10 @@ settle_snapshot(struct replay *rp, struct life *life, struct group_log *fresh)
     g->snapshot.manifest = slice_sub(&data, (size_t)(body.manifest - data.data),
                                      body.manifest_size);
     g->snapshot.live = &g->live;
-    settle_live(rp, life, &body, fresh);
+    ok = settle_live(rp, life, &body, fresh);
     mem_free(body.runs);
     slice_unref(&data);
-    return true;
+    return ok;
 }
 
 /* The first entry after AT that was found, or 0. */
@@ -303,7 +315,7 @@ settle_tail(struct replay *rp, struct life *life, struct group_log *fresh)
     qr_term before = g->snapshot.term;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (life->last_index < at) {
+    if (life->last_index < at || life->doubt > at) {
         return false;
     }
     while (at < life->last_index) {
@@ -311,7 +323,8 @@ settle_tail(struct replay *rp, struct life *life, struct group_log *fresh)
         struct pick gap;
         qr_index next = next_found(rp, life, at, &p);
 
-        if (next == 0 || (next > at + 1 && p.term != before)) {
+        if (next == 0 || (next > at + 1 && p.term != before) ||
+            next - at > UNKNOWN_MAX) {
             return false;
         }
         while (++at < next) {
@@ -331,8 +344,10 @@ settle_header(struct replay *rp, struct life *life)
     const struct sighting *at = &life->seen[CONTROL_CREATED];
     struct record r;
 
-    OBJ_CHECK(at->segment, SEGMENT_MAGIC);
     ASSERT(life->group->header.size == 0);
+    if (at->segment == NULL) {
+        return false;
+    }
     if (record_load(rp->store, at->segment, at->offset, at->size, &r,
                     &life->group->header) != 0) {
         warn(rp, life, at, "header");
@@ -452,10 +467,14 @@ settle_all(struct replay *rp)
 
         if (life->tombstone.segment != NULL) {
             settle_tombstone(rp, life);
-        } else if (life->seen[CONTROL_CREATED].segment == NULL) {
+        } else if (life->seen[CONTROL_CREATED].segment == NULL &&
+                   life->seen[CONTROL_LOST].segment == NULL) {
             continue; /* deleted so long ago that even that is forgotten */
         } else if (map_get(&rp->store->groups, life->group->id) == NULL) {
             settle(rp, life);
+        } else {
+            control_exhume(rp->store, life->group->log,
+                           rp->store->sequence_next - 1, NULL, 0);
         }
     }
     mem_free(logs);

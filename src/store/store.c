@@ -82,6 +82,9 @@ store_open(const struct store_config *config, struct store **out,
     list_init(&s->tombstones);
     list_init(&s->closed);
     list_init(&s->fetches);
+    list_init(&s->state.link);
+    s->state.kind = CONTROL_STATE;
+    ranges_init(&s->resolved);
     buf_init(&s->scratch);
     cache_init(&s->cache, config->cache_size);
     s->log_next = 1;
@@ -93,6 +96,7 @@ store_open(const struct store_config *config, struct store **out,
         return error_wrap(err, rv, "open store");
     }
     s->must_maintain = true;
+    control_mend(s);
     segment_ensure_spare(s);
     *out = s;
     return 0;
@@ -139,6 +143,7 @@ store_close(struct store **sp)
     }
     mem_free(s->segments);
     cache_deinit(&s->cache);
+    ranges_deinit(&s->resolved);
     buf_deinit(&s->scratch);
     s->magic = 0;
     mem_free(s);

@@ -40,8 +40,10 @@ enum control_kind {
     CONTROL_HARD,
     CONTROL_SNAPSHOT,
     CONTROL_CUT,
+    CONTROL_LOST,
     CONTROL_KINDS,
-    CONTROL_TOMBSTONE = CONTROL_KINDS
+    CONTROL_TOMBSTONE = CONTROL_KINDS,
+    CONTROL_STATE /* the store's own */
 };
 
 /* Where a live control record lies: in `segment`'s list; NULL: nowhere. */
@@ -112,15 +114,20 @@ struct segment {
     struct segment_header header;
     uint32_t seed;
     bool is_creating;
-    bool is_opened;  /* its header is on the disk or in a batch's write */
-    bool is_durable; /* its first batch is on the disk */
-    bool has_spare;  /* one was asked for to follow it */
-    bool has_index;  /* sealed on the disk, or found to be beyond sealing */
-    uint64_t end;    /* where the next batch starts */
+    bool is_restored; /* its header was lost */
+    bool is_restoring;
+    bool must_restore; /* one of its headers is */
+    bool is_broken;    /* batches of it are lost: it gets no index */
+    bool is_opened;    /* its header is on the disk or in a batch's write */
+    bool is_durable;   /* its first batch is on the disk */
+    bool has_spare;    /* one was asked for to follow it */
+    bool has_index;    /* sealed on the disk, or found to be beyond sealing */
+    uint64_t end;      /* where the next batch starts */
     uint64_t batch_last;
     uint32_t chain_last;
-    uint64_t records;     /* in it */
-    uint64_t entry_bytes; /* live */
+    struct log_counts counts_last; /* after its last batch */
+    uint64_t records;              /* in it */
+    uint64_t entry_bytes;          /* live */
     uint64_t entry_count;
     uint64_t control_bytes;
     struct list controls;
@@ -129,7 +136,7 @@ struct segment {
     struct buf index; /* while it is not sealed */
     uint64_t index_before;
     uint8_t sector[SECTOR_SIZE];
-    struct iovec iov[3];
+    struct iovec iov[4];
     struct disk_req req;
 };
 
@@ -153,6 +160,7 @@ struct batch {
     uint64_t size; /* head and pieces */
     uint32_t records;
     uint32_t body_crc;
+    size_t index_at; /* where its items begin in the segment's index */
     uint8_t sector[SECTOR_SIZE]; /* the segment's header */
     struct iovec *iov;
     struct disk_req req;
@@ -160,7 +168,7 @@ struct batch {
 
 struct store {
     unsigned magic;
-    struct store_config config;
+    struct store_config config; /* as given */
     struct disk *disk;
     struct map groups; /* id -> struct group */
     uint32_t log_next;
@@ -181,8 +189,15 @@ struct store {
     uint64_t batch_next; /* the number of the gathering batch */
     uint64_t flush_upto;
     uint64_t durable;
-    uint32_t chain;  /* of the last batch closed */
-    bool is_writing; /* a batch or an index is on its way */
+    uint32_t chain;           /* of the last batch closed */
+    struct log_counts counts; /* with the batch that gathers */
+    /* What was lost in these batches has been dealt with: whoever is lost has a
+     * record that says so. */
+    struct ranges resolved;
+    bool is_unsure;       /* groups may have been lost that are not known */
+    bool must_state;      /* they have changed since it was written */
+    struct control state; /* says both */
+    bool is_writing;      /* a batch or an index is on its way */
     bool has_failed;
     struct buf scratch;
 

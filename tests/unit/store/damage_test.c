@@ -146,6 +146,56 @@ Test(damage, is_told_when_a_fetch_finds_it)
     rig_deinit(&r);
 }
 
+Test(damage, ends_with_a_good_body)
+{
+    struct rig r;
+    struct store_entry e;
+    uint64_t batch = 0;
+
+    rig_init(&r, 3);
+    fill(&r);
+    rot(&r, 4);
+    cr_assert_eq(store_read(r.store, 16, 4, &e), -QR_ECORRUPT);
+    cr_assert_eq(repair(&r, 4, 1, &batch), 0);
+    cr_assert_eq(batch, store_current(r.store));
+    cr_assert_eq(list(&r).count, 0);
+    for (int round = 0; round < 3; round++) {
+        struct store_group_info info;
+
+        cr_assert_eq(store_group_info(r.store, 16, &info), 0);
+        cr_assert_eq(info.last_index, COUNT);
+        for (qr_index i = 1; i <= COUNT; i++) {
+            cr_assert(rig_has(&r, 16, i, 1, SIZE));
+        }
+        rig_settle(&r);
+        rig_reopen(&r);
+    }
+    cr_assert_eq(rig_stats(&r).damages, 0);
+    rig_deinit(&r);
+}
+
+Test(damage, of_the_last_entry_can_be_repaired)
+{
+    struct rig r;
+    struct store_entry e;
+    struct store_group_info info;
+    uint64_t batch = 0;
+
+    rig_init(&r, 4);
+    fill(&r);
+    store_append(r.store, 16, COUNT, NULL, 0); /* entry COUNT is cut off */
+    rig_settle(&r);
+    rot(&r, COUNT - 1);
+    cr_assert_eq(store_read(r.store, 16, COUNT - 1, &e), -QR_ECORRUPT);
+    cr_assert_eq(repair(&r, COUNT - 1, 1, &batch), 0);
+    rig_settle(&r);
+    rig_reopen(&r);
+    cr_assert_eq(store_group_info(r.store, 16, &info), 0);
+    cr_assert_eq(info.last_index, COUNT - 1);
+    cr_assert(rig_has(&r, 16, COUNT - 1, 1, SIZE));
+    rig_deinit(&r);
+}
+
 Test(damage, takes_only_what_fits)
 {
     struct rig r;

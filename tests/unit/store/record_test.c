@@ -22,7 +22,8 @@ a_header(void)
                                .chain = 0x05060708,
                                .sequence = 0x1112131415161718,
                                .batch_first = 0x2122232425262728,
-                               .size = 1 << 16};
+                               .size = 1 << 16,
+                               .counts = {1, 2, 3, 4}};
 
     memset(h.node_uuid, 0xaa, sizeof(h.node_uuid));
     return h;
@@ -49,6 +50,11 @@ Test(record, segment_header_has_its_layout)
     cr_assert_eq(get_u64le(s + 48), 0x2122232425262728);
     cr_assert_eq(get_u32le(s + 56), 128);
     cr_assert_eq(get_u32le(s + 60), crc32c(0, s, 60));
+    cr_assert_eq(get_u32le(s + 64), 1);
+    cr_assert_eq(get_u32le(s + 68), 2);
+    cr_assert_eq(get_u32le(s + 72), 3);
+    cr_assert_eq(get_u32le(s + 76), 4);
+    cr_assert_eq(get_u32le(s + 80), crc32c(0, s + 64, 16));
     cr_assert_eq(segment_header_decode(s, &got), 0);
     segment_header_encode(&got, again);
     cr_assert_eq(memcmp(again, s, sizeof(s)), 0);
@@ -60,7 +66,7 @@ Test(record, segment_header_refuses_what_it_is_not)
     uint8_t s[SEGMENT_HEADER_SIZE] = {0};
 
     cr_assert_eq(segment_header_decode(s, &h), -QR_ENOENT);
-    for (size_t i = 0; i < 64; i++) {
+    for (size_t i = 0; i < 84; i++) {
         h = a_header();
         segment_header_encode(&h, s);
         s[i] ^= 4;
@@ -90,7 +96,7 @@ Test(record, seed_tells_nodes_shards_and_uses_apart)
 
 Test(record, batch_header_has_its_layout)
 {
-    struct batch_header h = {.size = 100,
+    struct batch_header h = {.size = 1024,
                              .number = 0x0102030405060708,
                              .chain_before = 7,
                              .records = 2,
@@ -101,7 +107,7 @@ Test(record, batch_header_has_its_layout)
 
     batch_header_encode(&h, 5, b);
     cr_assert_eq(memcmp(b, "QRBT", 4), 0);
-    cr_assert_eq(get_u32le(b + 4), 100);
+    cr_assert_eq(get_u32le(b + 4), 1024);
     cr_assert_eq(get_u64le(b + 8), 0x0102030405060708);
     cr_assert_eq(get_u32le(b + 16), 7);
     cr_assert_eq(get_u32le(b + 20), 2);
@@ -117,6 +123,65 @@ Test(record, batch_header_has_its_layout)
         cr_assert_not(batch_header_decode(b, 5, &got));
         b[i] ^= 1;
     }
+}
+
+Test(record, batch_mark_has_its_layout)
+{
+    struct batch_mark m = {.size = 512,
+                           .number = 0x0102030405060708,
+                           .chain = 7,
+                           .items_size = 3,
+                           .records = 2,
+                           .counts = {1, 2, 3, 4}};
+    struct batch_mark got = {0};
+    uint8_t b[512] = {0};
+    uint8_t *at = b + 512 - BATCH_MARK_SIZE;
+
+    cr_assert_not(batch_mark_is_likely(b));
+    memcpy(at - 3, "abc", 3);
+    batch_mark_encode(&m, 5, at);
+    cr_assert(batch_mark_is_likely(b));
+    cr_assert_eq(memcmp(at, "QRBM", 4), 0);
+    cr_assert_eq(batch_mark_size(at), 512);
+    cr_assert_eq(get_u64le(at + 8), 0x0102030405060708);
+    cr_assert_eq(get_u32le(at + 16), 7);
+    cr_assert_eq(get_u32le(at + 20), 3);
+    cr_assert_eq(get_u32le(at + 24), 2);
+    cr_assert_eq(get_u32le(at + 28), 1);
+    cr_assert_eq(get_u32le(at + 40), 4);
+    cr_assert_eq(get_u32le(at + 44), crc32c(5, at - 3, 47));
+    cr_assert(batch_mark_decode(at, 464, 5, &got));
+    cr_assert(got.number == m.number && got.chain == 7 && got.records == 2);
+    cr_assert_eq(got.counts.control_sum, 4);
+    cr_assert_not(batch_mark_decode(at, 464, 6, &got));
+    cr_assert_not(batch_mark_decode(at, 465, 5, &got));
+    for (uint8_t *p = at - 3; p < b + 512; p++) {
+        *p ^= 1;
+        cr_assert_not(batch_mark_decode(at, 464, 5, &got));
+        *p ^= 1;
+    }
+}
+
+Test(record, counts_tell_what_is_missing)
+{
+    static const enum record_type types[] = {
+        RECORD_ENTRY,    RECORD_STAGED,  RECORD_HARD,    RECORD_CUT,
+        RECORD_SNAPSHOT, RECORD_CREATED, RECORD_DELETED, RECORD_COPY,
+        RECORD_LOST,     RECORD_STATE,   RECORD_SEAL};
+    struct log_counts a = {UINT32_MAX, 7, 1, UINT32_MAX};
+    struct log_counts b = a;
+    struct log_counts lost;
+
+    for (size_t i = 0; i < ARRAY_COUNT(types); i++) {
+        struct record r = {.type = types[i], .log = 10 + (uint32_t)i};
+
+        log_counts_add(&b, &r);
+    }
+    lost = log_counts_between(&a, &b);
+    cr_assert_eq(lost.entries, 1);
+    cr_assert_eq(lost.entry_sum, 10);
+    cr_assert_eq(lost.controls, 8);
+    cr_assert_eq(lost.control_sum, 12 + 13 + 14 + 15 + 16 + 17 + 18 + 19);
 }
 
 /* Encode R with a body of zeros. */
@@ -257,7 +322,9 @@ Test(record, trailer_comes_back_or_is_refused)
                         .data_end = 1024,
                         .index_size = 5,
                         .records = 6,
-                        .index_crc = 7};
+                        .index_crc = 7,
+                        .has_no_index = true,
+                        .counts = {1, 2, 3, 4}};
     struct trailer got = {0};
     uint8_t s[TRAILER_SIZE];
     uint8_t again[TRAILER_SIZE];
@@ -267,7 +334,8 @@ Test(record, trailer_comes_back_or_is_refused)
     trailer_encode(&got, 9, again);
     cr_assert_eq(memcmp(again, s, sizeof(s)), 0);
     cr_assert_not(trailer_decode(s, 8, &got));
-    for (size_t i = 0; i < 64; i++) {
+    cr_assert_eq(trailer_sequence(s), 1);
+    for (size_t i = 0; i < 76; i++) {
         s[i] ^= 1;
         cr_assert_not(trailer_decode(s, 9, &got));
         s[i] ^= 1;
