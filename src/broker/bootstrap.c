@@ -102,6 +102,10 @@ bootstrap_if_empty(struct broker *b)
     if (has_vhost || b->is_bootstrapping) {
         return;
     }
+    if (b->config.default_pass_hash != NULL) {
+        propose_defaults(b, b->config.default_pass_hash);
+        return;
+    }
     b->is_bootstrapping = true;
     h = mem_zalloc(1, sizeof(*h));
     h->work.run = run_hash;

@@ -350,6 +350,8 @@ struct broker_config {
     /* Made when the metadata is empty (default_user, default_vhost). */
     const char *default_user;
     const char *default_pass;
+    /* Its hash (auth/password.h), if it is made already; else NULL. */
+    const char *default_pass_hash;
     const char *default_vhost;
     const char *default_user_tags;
     const char *loopback_users; /* comma separated: may only connect from

@@ -7,12 +7,33 @@
 
 #include "base/check.h"
 
+static void
+registers_init(struct sim_register *r, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        sim_register_init(&r[i]);
+    }
+}
+
+static void
+registers_deinit(struct sim_register *r, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        sim_register_deinit(&r[i]);
+    }
+}
+
 void
 sim_check_init(struct sim_check *c)
 {
     memset(c, 0, sizeof(*c));
     ring_init(&c->messages, sizeof(struct sim_message));
     map_init(&c->holders);
+    registers_init(c->queues, SIM_QUEUES_MAX);
+    registers_init(c->exchanges, SIM_EXCHANGES_MAX);
+    registers_init(c->direct, SIM_QUEUES_MAX);
+    registers_init(c->fanout, SIM_QUEUES_MAX);
+    registers_init(c->topic, SIM_QUEUES_MAX);
     c->trace = 14695981039346656037U; /* FNV-1a */
 }
 
@@ -21,6 +42,11 @@ sim_check_deinit(struct sim_check *c)
 {
     ring_deinit(&c->messages);
     map_deinit(&c->holders);
+    registers_deinit(c->queues, SIM_QUEUES_MAX);
+    registers_deinit(c->exchanges, SIM_EXCHANGES_MAX);
+    registers_deinit(c->direct, SIM_QUEUES_MAX);
+    registers_deinit(c->fanout, SIM_QUEUES_MAX);
+    registers_deinit(c->topic, SIM_QUEUES_MAX);
 }
 
 void
@@ -42,6 +68,8 @@ sim_check_violate(struct sim_check *c, const char *fmt, ...)
     va_end(ap);
 }
 
+/* ---- publishing ---- */
+
 static struct sim_message *
 message(struct sim_check *c, uint64_t id)
 {
@@ -51,14 +79,24 @@ message(struct sim_check *c, uint64_t id)
     return ring_at(&c->messages, (size_t)(id - 1));
 }
 
+uint8_t
+sim_check_byte(uint64_t id, size_t at)
+{
+    return (uint8_t)(id + at);
+}
+
 uint64_t
-sim_check_publish(struct sim_check *c, uint16_t queues, uint32_t publisher)
+sim_check_publish(struct sim_check *c, uint16_t queues, uint16_t sure,
+                  uint32_t publisher, size_t size)
 {
     struct sim_message *m = ring_push_back(&c->messages);
 
+    ASSERT((sure & ~queues) == 0);
     memset(m, 0, sizeof(*m));
     m->queues = queues;
+    m->sure = sure;
     m->publisher = publisher;
+    m->size = (uint32_t)size;
     sim_check_note(c, c->messages.count);
     return c->messages.count;
 }
@@ -79,32 +117,72 @@ sim_check_confirm(struct sim_check *c, uint64_t id)
 }
 
 void
-sim_check_unsure(struct sim_check *c, uint64_t id)
+sim_check_return(struct sim_check *c, uint64_t id)
 {
     struct sim_message *m = message(c, id);
 
-    ASSERT(m != NULL);
-    m->is_unsure = true;
+    sim_check_note(c, id ^ 0x7e7);
+    if (m == NULL || m->is_returned || m->is_confirmed) {
+        sim_check_violate(c,
+                          "I2: message %llu came back, but was not under way",
+                          (unsigned long long)id);
+        return;
+    }
+    if (m->delivered != 0) {
+        sim_check_violate(c,
+                          "I2: message %llu came back as unroutable and was "
+                          "delivered",
+                          (unsigned long long)id);
+    }
+    if (m->sure != 0) {
+        sim_check_violate(c,
+                          "I6: message %llu came back as unroutable; clients "
+                          "were told of its queues (%x) before",
+                          (unsigned long long)id, m->sure);
+    }
+    m->is_returned = true;
+    c->returned++;
+}
+
+/* ---- consumers ---- */
+
+void
+sim_consumer_init(struct sim_consumer *consumer)
+{
+    ring_init(&consumer->last, sizeof(struct sim_last));
+    ring_init(&consumer->settled, sizeof(uint64_t));
+}
+
+void
+sim_consumer_deinit(struct sim_consumer *consumer)
+{
+    ASSERT(!consumer->is_attached);
+    ring_deinit(&consumer->last);
+    ring_deinit(&consumer->settled);
+}
+
+static bool
+is_over(const struct sim_consumer *consumer)
+{
+    return consumer->is_over != NULL && consumer->is_over(consumer);
 }
 
 void
 sim_check_attach(struct sim_check *c, struct sim_consumer *consumer)
 {
-    ASSERT(consumer->queue < SIM_QUEUES_MAX);
     ASSERT(!consumer->is_attached);
     ASSERT(c->attached_count < SIM_CONSUMERS_MAX);
-    for (size_t i = 0; i < c->attached_count; i++) {
-        const struct sim_consumer *other = c->attached[i];
+    for (size_t i = 0; i < c->attached_count && !is_over(consumer); i++) {
+        const struct sim_consumer *o = c->attached[i];
 
-        if (other->group == consumer->group &&
-            (other->is_exclusive || consumer->is_exclusive)) {
+        if (o->queue == consumer->queue && o->group == consumer->group &&
+            (o->is_exclusive || consumer->is_exclusive) && !is_over(o)) {
             sim_check_violate(c,
-                              "I5: clients %u and %u consume from queue %u, "
-                              "one of them exclusively",
-                              other->client, consumer->client, consumer->queue);
+                              "I5: queue %u has consumers of clients %u and "
+                              "%u, one of them exclusive",
+                              o->queue, o->client, consumer->client);
         }
     }
-    ring_init(&consumer->last, sizeof(struct sim_last));
     consumer->is_attached = true;
     c->attached[c->attached_count++] = consumer;
 }
@@ -123,8 +201,9 @@ sim_check_detach(struct sim_check *c, struct sim_consumer *consumer)
     }
     c->attached[i] = c->attached[--c->attached_count];
     consumer->is_attached = false;
-    ring_deinit(&consumer->last);
 }
+
+/* ---- deliveries ---- */
 
 static uint64_t
 holder_key(uint64_t id, unsigned queue)
@@ -145,6 +224,9 @@ check_order(struct sim_check *c, struct sim_consumer *to, uint64_t id,
         last = last->publisher == m->publisher ? last : NULL;
     }
     if (last == NULL) {
+        if (to->last.count == SIM_PUBLISHERS_MAX) {
+            ring_pop_front(&to->last);
+        }
         last = ring_push_back(&to->last);
         last->publisher = m->publisher;
         last->id = 0;
@@ -160,60 +242,228 @@ check_order(struct sim_check *c, struct sim_consumer *to, uint64_t id,
     }
 }
 
-void
-sim_check_deliver(struct sim_check *c, struct sim_consumer *to, uint64_t id,
-                  bool is_redelivered)
+/* What TO settled long enough ago has been committed; see sim_check.h. */
+static void
+commit_settlements(struct sim_check *c, struct sim_consumer *to)
 {
-    struct sim_message *m = message(c, id);
-    uint16_t bit = (uint16_t)(1U << to->queue);
-    struct sim_consumer *holder;
+    while (to->prefetch > 0 && to->settled.count > 0 &&
+           to->committed + to->prefetch < to->deliveries) {
+        struct sim_message *m =
+            message(c, *(uint64_t *)ring_at(&to->settled, 0));
 
-    sim_check_note(c, (id << 5) ^ to->queue ^ (is_redelivered ? 16U : 0U));
-    if (m == NULL || (m->queues & bit) == 0) {
-        sim_check_violate(c,
-                          "I2: queue %u delivered message %llu, which was "
-                          "never published to it",
-                          to->queue, (unsigned long long)id);
-        return;
+        ring_pop_front(&to->settled);
+        to->committed++;
+        if (m != NULL) {
+            m->committed |= (uint16_t)(1U << to->queue);
+        }
     }
-    if (!is_redelivered && (m->delivered & bit) != 0) {
+}
+
+/* I2: it is what was published. */
+static void
+check_content(struct sim_check *c, const struct sim_consumer *to,
+              const struct sim_message *m, const struct sim_delivery *d)
+{
+    size_t at = 0;
+
+    while (at < d->size && d->body[at] == sim_check_byte(d->id, at)) {
+        at++;
+    }
+    if (at < d->size || d->size != m->size) {
+        sim_check_violate(c,
+                          "I2: queue %u delivered message %llu with %zu bytes "
+                          "instead of %u, wrong from %zu on",
+                          to->queue, (unsigned long long)d->id, d->size,
+                          m->size, at);
+    }
+    if (m->is_returned) {
+        sim_check_violate(c,
+                          "I2: queue %u delivered message %llu, which had "
+                          "come back as unroutable",
+                          to->queue, (unsigned long long)d->id);
+    }
+}
+
+/* I2: it was not acknowledged before. */
+static void
+check_committed(struct sim_check *c, const struct sim_consumer *to,
+                const struct sim_message *m, uint64_t id)
+{
+    if ((m->committed & (1U << to->queue)) != 0) {
+        sim_check_violate(c,
+                          "I2: queue %u delivered message %llu after its "
+                          "acknowledgement was committed",
+                          to->queue, (unsigned long long)id);
+    }
+}
+
+/* I4: the flag and the count. */
+static void
+check_flags(struct sim_check *c, const struct sim_consumer *to,
+            struct sim_message *m, const struct sim_delivery *d)
+{
+    bool is_single = (m->queues & (m->queues - 1U)) == 0;
+
+    if (!d->is_redelivered && (m->delivered & (1U << to->queue)) != 0) {
         sim_check_violate(c,
                           "I4: queue %u delivered message %llu again "
                           "without saying so",
-                          to->queue, (unsigned long long)id);
+                          to->queue, (unsigned long long)d->id);
     }
-    holder = map_put(&c->holders, holder_key(id, to->queue), to);
-    if (holder != NULL) {
+    if (d->is_redelivered != (d->count > 0)) {
+        sim_check_violate(c,
+                          "I4: queue %u delivered message %llu with "
+                          "redelivered %d and a count of %llu",
+                          to->queue, (unsigned long long)d->id,
+                          d->is_redelivered, (unsigned long long)d->count);
+    }
+    if (is_single && d->count < m->seen) {
+        sim_check_violate(c,
+                          "I4: queue %u counts %llu earlier deliveries of "
+                          "message %llu, clients saw %u",
+                          to->queue, (unsigned long long)d->count,
+                          (unsigned long long)d->id, m->seen);
+    }
+    m->seen = (uint8_t)(m->seen + (m->seen < UINT8_MAX ? 1 : 0));
+}
+
+/* I4: nobody else has it. */
+static void
+check_holder(struct sim_check *c, struct sim_consumer *to, uint64_t id)
+{
+    struct sim_consumer *holder =
+        map_put(&c->holders, holder_key(id, to->queue), to);
+
+    to->held++;
+    if (holder == NULL) {
+        return;
+    }
+    holder->held--;
+    if (holder == to || !is_over(holder)) {
         sim_check_violate(c,
                           "I4: queue %u delivered message %llu to client %u "
                           "while client %u held it",
                           to->queue, (unsigned long long)id, to->client,
                           holder->client);
     }
-    if (!is_redelivered && to->is_attached) {
-        check_order(c, to, id, m);
+}
+
+void
+sim_check_deliver(struct sim_check *c, struct sim_consumer *to,
+                  const struct sim_delivery *d)
+{
+    struct sim_message *m = message(c, d->id);
+    uint16_t bit = (uint16_t)(1U << to->queue);
+
+    sim_check_note(c,
+                   (d->id << 5) ^ to->queue ^ (d->is_redelivered ? 16U : 0U));
+    if (m == NULL || (m->queues & bit) == 0) {
+        sim_check_violate(c,
+                          "I2: queue %u delivered message %llu, which was "
+                          "never published to it",
+                          to->queue, (unsigned long long)d->id);
+        return;
+    }
+    to->deliveries++;
+    commit_settlements(c, to);
+    check_content(c, to, m, d);
+    check_committed(c, to, m, d->id);
+    check_flags(c, to, m, d);
+    check_holder(c, to, d->id);
+    if (to->prefetch > 0 && to->held > to->prefetch) {
+        sim_check_violate(c,
+                          "I5: client %u may hold %u messages of queue %u and "
+                          "got one more",
+                          to->client, to->prefetch, to->queue);
+    }
+    if (!d->is_redelivered && to->is_attached) {
+        check_order(c, to, d->id, m);
     }
     m->delivered |= bit;
     c->delivered++;
-    c->redelivered += is_redelivered ? 1 : 0;
+    c->redelivered += d->is_redelivered ? 1 : 0;
 }
 
 void
-sim_check_release(struct sim_check *c, uint64_t id, unsigned queue)
+sim_check_late(struct sim_check *c, struct sim_consumer *to,
+               const struct sim_delivery *d)
 {
-    (void)map_remove(&c->holders, holder_key(id, queue));
+    struct sim_message *m = message(c, d->id);
+
+    to->deliveries++;
+    commit_settlements(c, to);
+    if (to->prefetch > 0) {
+        *(uint64_t *)ring_push_back(&to->settled) = 0;
+    }
+    if (m == NULL || (m->queues & (1U << to->queue)) == 0) {
+        sim_check_violate(c,
+                          "I2: queue %u delivered message %llu, which was "
+                          "never published to it",
+                          to->queue, (unsigned long long)d->id);
+        return;
+    }
+    check_content(c, to, m, d);
+    m->delivered |= (uint16_t)(1U << to->queue);
 }
 
 void
-sim_check_ack(struct sim_check *c, uint64_t id, unsigned queue)
+sim_check_release(struct sim_check *c, struct sim_consumer *by, uint64_t id)
+{
+    uint64_t key = holder_key(id, by->queue);
+
+    if (map_get(&c->holders, key) == by) {
+        (void)map_remove(&c->holders, key);
+        by->held--;
+    }
+}
+
+static void
+settle(struct sim_check *c, struct sim_consumer *by, uint64_t id,
+       uint64_t settled)
+{
+    sim_check_release(c, by, id);
+    if (by->prefetch > 0) {
+        *(uint64_t *)ring_push_back(&by->settled) = settled;
+    }
+}
+
+void
+sim_check_requeue(struct sim_check *c, struct sim_consumer *by, uint64_t id)
+{
+    settle(c, by, id, 0);
+}
+
+void
+sim_check_ack(struct sim_check *c, struct sim_consumer *by, uint64_t id)
 {
     struct sim_message *m = message(c, id);
 
     ASSERT(m != NULL);
     sim_check_note(c, id ^ 0xacc);
-    sim_check_release(c, id, queue);
-    m->acked |= (uint16_t)(1U << queue);
+    settle(c, by, id, id);
+    m->acked |= (uint16_t)(1U << by->queue);
 }
+
+/* ---- metadata ---- */
+
+void
+sim_check_look(struct sim_check *c, struct sim_register *r, bool is_there,
+               const uint64_t interval_us[2], const char *what, unsigned number)
+{
+    uint64_t before = r->looks;
+
+    if (!sim_register_look(r, is_there, interval_us[0], interval_us[1])) {
+        sim_check_violate(c,
+                          "I6: %s %u was seen to be %s between %llu and %llu "
+                          "us, which cannot have been so",
+                          what, number, is_there ? "there" : "absent",
+                          (unsigned long long)interval_us[0],
+                          (unsigned long long)interval_us[1]);
+    }
+    c->looks += r->looks - before;
+}
+
+/* ---- at rest ---- */
 
 uint64_t
 sim_check_outstanding(const struct sim_check *c, uint64_t *first)
@@ -223,8 +473,7 @@ sim_check_outstanding(const struct sim_check *c, uint64_t *first)
     for (size_t i = 0; i < c->messages.count; i++) {
         const struct sim_message *m = ring_at(&c->messages, i);
 
-        if (m->is_confirmed && !m->is_unsure &&
-            (m->queues & ~m->acked & ~c->lossy) != 0) {
+        if (m->is_confirmed && (m->sure & ~m->acked & ~c->lossy) != 0) {
             *first = count == 0 ? i + 1 : *first;
             count++;
         }

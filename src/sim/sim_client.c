@@ -1,4 +1,5 @@
-/* See sim_client.h. Everything it does, it does in a turn of its node. */
+/* See sim_client.h. This file has its life: connecting, ticking, going. What
+ * it does on its channels is in the files beside it. */
 #include "sim/sim_client.h"
 
 #include <stdio.h>
@@ -6,97 +7,277 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "broker/broker.h"
+#include "sim/sim_client_priv.h"
+#include "sim/sim_front.h"
 #include "sim/sim_node.h"
 
 enum {
-    CLIENT_MAGIC = 0x7369636c,
-    OUT_MAX = 256,
-    BODY_MIN = 8,
-    US = 1000000,
-    PUBLISHED_MAX = 60000, /* in a run: what consumers can drain at its end */
-    SETTLE_TICK_US = 5000,
-    /* BROKER_CALL_TIMEOUT_MS, and what a node may be paused for. */
-    CALL_US_MAX = (BROKER_CALL_TIMEOUT_MS / 1000 + 7) * US
+    SETTLE_TICK_US = 20000,
+    STALL_US_MAX = 6000000,
+    CHANNEL_NUMBERS = 2000
 };
 
-enum client_state {
-    CLIENT_AWAY,
-    CLIENT_DECLARING,
-    CLIENT_BINDING,
-    CLIENT_BINDING_FANOUT,
-    CLIENT_ATTACHING,
-    CLIENT_READY
-};
-
-struct held {
-    uint64_t delivery;
-    uint64_t message;
-};
-
-struct sim_client {
-    unsigned magic;
-    struct sim_client_config config;
-    enum client_state state;
-    qr_node_id node;
-    uint16_t shard;
-    struct env *env;
-    struct broker *broker;
-    struct broker_connection connection;
-    struct broker_publisher publisher;
-    struct broker_consumer consumer;
-    struct broker_consumer getter;
-    struct broker_call call;
-    struct broker_call get_call;
-    struct broker_call admin_call; /* delete, purge, a queue of its own */
-    uint64_t call_us;              /* when they began */
-    uint64_t get_us;
-    uint64_t admin_us;
-    struct sim_consumer seen;
-    struct sim_consumer got;
-    uint32_t publisher_number;
-    uint32_t prefetch;
-    bool has_private; /* an exclusive queue */
-    uint64_t tag;
-    struct ring out; /* uint64_t: ids by tag, oldest first */
-    uint64_t tag_first;
-    struct held held[SIM_CLIENT_HELD_MAX];
-    size_t held_count;
-    bool is_settling_down;
-    char queue[16];
-    char private[16];
-};
-
-static struct rng *
-rng(struct sim_client *c)
-{
-    return sim_rng(c->config.sim);
-}
-
-static unsigned
-own_queue(const struct sim_client *c)
+unsigned
+client_own(const struct sim_client *c)
 {
     return c->config.number % (c->config.queues + c->config.lossy);
 }
 
-static bool
-is_lossy(const struct sim_client *c)
+bool
+client_is_lossy(const struct sim_client *c, unsigned number)
 {
-    return own_queue(c) >= c->config.queues;
+    return number >= c->config.queues;
 }
 
-/* Whether the bit of its own, lossy queue is set in MASK. */
-static bool
-is_among(const struct sim_client *c, unsigned mask)
+bool
+client_is_among(const struct sim_client *c, unsigned number, unsigned mask)
 {
-    return is_lossy(c) &&
-           ((mask >> (own_queue(c) - c->config.queues)) & 1) != 0;
+    return client_is_lossy(c, number) &&
+           ((mask >> (number - c->config.queues)) & 1) != 0;
 }
 
-static uint64_t
-now_us(const struct sim_client *c)
+/* ---- what the session says ---- */
+
+static struct sim_client *
+client_of(void *arg)
 {
-    return sim_now_us(c->config.sim);
+    struct sim_client *c = arg;
+
+    OBJ_CHECK(c, SIM_CLIENT_MAGIC);
+    return c;
+}
+
+static void
+open_channel(struct sim_client *c, unsigned channel)
+{
+    struct amqp_method m = {.id = AMQP_channel_open};
+
+    m.channel_open.reserved_1 = amqp_text("");
+    sim_amqp_ask(c->amqp, channel, &m);
+}
+
+static void
+on_open(void *arg)
+{
+    struct sim_client *c = client_of(arg);
+
+    for (unsigned i = 0; i < SIM_AMQP_CHANNELS; i++) {
+        open_channel(c, i);
+    }
+}
+
+static void
+on_answer(void *arg, unsigned channel, const struct amqp_method *m)
+{
+    struct sim_client *c = client_of(arg);
+
+    switch ((enum client_channel)channel) {
+    case CHANNEL_CONSUME:
+        client_setup_answer(c, m);
+        break;
+    case CHANNEL_PUBLISH:
+    case CHANNEL_FLOOD:
+        client_publish_answer(c, channel, m);
+        break;
+    case CHANNEL_ADMIN:
+        client_admin_answer(c, m);
+        break;
+    }
+}
+
+static void
+on_message(void *arg, const struct sim_amqp_message *m)
+{
+    struct sim_client *c = client_of(arg);
+
+    if (m->id == AMQP_basic_return) {
+        client_on_return(c, m);
+    } else {
+        client_on_message(c, m);
+    }
+}
+
+static void
+on_confirm(void *arg, unsigned channel, uint64_t tag, bool multiple, bool is_ok)
+{
+    client_on_confirm(client_of(arg), channel, tag, multiple, is_ok);
+}
+
+static void
+on_cancel(void *arg, unsigned channel, const char *tag)
+{
+    (void)channel;
+    client_on_cancel(client_of(arg), tag);
+}
+
+static void
+drop_channel(struct sim_client *c, unsigned channel, unsigned code)
+{
+    client_request_failed(c, channel, code);
+    client_drop_channel(c, channel);
+    if (channel == CHANNEL_PUBLISH || channel == CHANNEL_FLOOD) {
+        client_publish_drop(c, channel);
+    }
+}
+
+static void
+on_channel_closed(void *arg, unsigned channel, unsigned code,
+                  enum amqp_method_id refused)
+{
+    struct sim_client *c = client_of(arg);
+
+    (void)refused;
+    drop_channel(c, channel, code); /* and opened again at a tick */
+}
+
+static void
+on_down(void *arg, unsigned code)
+{
+    struct sim_client *c = client_of(arg);
+
+    for (unsigned i = 0; i < SIM_AMQP_CHANNELS; i++) {
+        drop_channel(c, i, code);
+    }
+    c->node = 0;
+    c->has_private = false;
+    c->stalled_until_us = 0;
+}
+
+static void
+on_violation(void *arg, const char *text)
+{
+    struct sim_client *c = client_of(arg);
+
+    sim_check_violate(c->config.check, "%s: client %u on n%u", text,
+                      c->config.number, c->node);
+}
+
+/* ---- connecting ---- */
+
+static void
+take_temper(struct sim_client *c)
+{
+    struct temper *t = &c->temper;
+
+    memset(t, 0, sizeof(*t));
+    if (c->is_settling_down) {
+        return;
+    }
+    t->never_settles = rng_chance(client_rng(c), 30000);
+    t->is_slow = rng_chance(client_rng(c), 100000);
+    t->floods = rng_chance(client_rng(c), 60000);
+    t->stalls = rng_chance(client_rng(c), 100000);
+    t->leaves_per_million = rng_chance(client_rng(c), 300000) ? 20000 : 2000;
+    t->errs_per_million = rng_chance(client_rng(c), 300000) ? 20000 : 1000;
+}
+
+static void
+client_connect(struct sim_client *c)
+{
+    static const uint16_t firsts[] = {1, 7, CHANNEL_NUMBERS};
+    struct rng *rng = client_rng(c);
+    struct sim_node *node =
+        c->config.nodes[rng_below(rng, c->config.nodes_count)];
+    uint16_t shard = (uint16_t)rng_below(rng, c->config.shards);
+    struct sim_front *front = sim_node_front(node, shard);
+    struct sim_amqp_config session = {
+        .sim = c->config.sim,
+        .user = SIM_NODE_USER,
+        .password = SIM_NODE_PASSWORD,
+        .frame_max = rng_chance(rng, 300000) ? 4096 : 131072,
+        .heartbeat_s = (uint16_t)rng_between(rng, 1, 4),
+        .first_channel = firsts[rng_below(rng, ARRAY_COUNT(firsts))],
+        .delay_min_us = 50,
+        .delay_max_us =
+            !c->is_settling_down && rng_chance(rng, 100000) ? 50000 : 500,
+        .chop_per_million = rng_chance(rng, 200000) ? 500000 : 5000,
+        .window = rng_between(rng, 4 << 10, 128 << 10)};
+
+    if (front == NULL || !sim_front_is_ready(front)) {
+        return;
+    }
+    take_temper(c);
+    c->is_hasty = c->is_settling_down;
+    c->node = sim_node_id(node);
+    sim_amqp_open(c->amqp, &session, front,
+                  sim_env(c->config.sim, c->node, shard));
+}
+
+/* Go, in one of the ways that clients go. */
+static void
+client_leave(struct sim_client *c)
+{
+    uint64_t how = rng_below(client_rng(c), 3);
+
+    if (how == 0) {
+        sim_amqp_close(c->amqp);
+    } else {
+        sim_amqp_vanish(c->amqp, how == 1);
+    }
+}
+
+/* ---- ticking ---- */
+
+static void
+client_stall(struct sim_client *c)
+{
+    c->stalled_until_us =
+        client_now(c) + rng_between(client_rng(c), 1000, STALL_US_MAX);
+    sim_amqp_read(c->amqp, false);
+}
+
+static void
+client_act(struct sim_client *c)
+{
+    for (unsigned i = 0; i < SIM_AMQP_CHANNELS; i++) {
+        if (!sim_amqp_channel_is_open(c->amqp, i) &&
+            !sim_amqp_is_asking(c->amqp, i)) {
+            open_channel(c, i);
+        }
+    }
+    client_setup(c);
+    client_publish_setup(c, CHANNEL_PUBLISH);
+    client_publish_setup(c, CHANNEL_FLOOD);
+    client_settle(c);
+    if (c->is_settling_down) {
+        if (!c->is_hasty && sim_client_unconfirmed(c) == 0 &&
+            client_held(c) == 0) {
+            sim_amqp_close(c->amqp); /* and come back to drain quickly */
+        }
+        return;
+    }
+    client_publish(c);
+    client_admin(c);
+    if (rng_chance(client_rng(c), c->temper.errs_per_million)) {
+        client_err(c);
+    }
+    if (c->temper.stalls && rng_chance(client_rng(c), 20000)) {
+        client_stall(c);
+    }
+    if (sim_amqp_is_open(c->amqp) &&
+        rng_chance(client_rng(c), c->temper.leaves_per_million)) {
+        client_leave(c);
+    }
+}
+
+static void
+client_turn(struct sim_client *c)
+{
+    if (sim_amqp_is_away(c->amqp)) {
+        client_connect(c);
+        return;
+    }
+    sim_amqp_tick(c->amqp);
+    if (c->stalled_until_us > client_now(c) && !c->is_settling_down) {
+        return;
+    }
+    if (c->stalled_until_us > 0) {
+        c->stalled_until_us = 0;
+        sim_amqp_read(c->amqp, true);
+    }
+    if (sim_amqp_is_open(c->amqp)) {
+        client_act(c);
+    }
 }
 
 static void on_tick(void *arg);
@@ -104,479 +285,36 @@ static void on_tick(void *arg);
 static void
 schedule(struct sim_client *c)
 {
-    uint64_t delay = 1 + rng_below(rng(c), 2ULL * c->config.tick_us);
+    uint64_t delay = 1 + rng_below(client_rng(c), 2ULL * c->config.tick_us);
 
     sim_call(c->config.sim, NULL, delay, on_tick, c);
 }
 
-static struct meta_text
-text(const char *s)
-{
-    struct meta_text t = {.data = s, .size = strlen(s)};
-
-    return t;
-}
-
-/* ---- what comes back ---- */
-
-static uint64_t
-id_of(const struct slice *body)
-{
-    return body->size < BODY_MIN ? 0 : get_u64le(body->data);
-}
-
-static void
-on_deliver(struct broker_consumer *consumer, const struct broker_delivery *d)
-{
-    struct sim_client *c = consumer->arg;
-    uint64_t id = id_of(&d->body);
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    sim_check_deliver(c->config.check, &c->seen, id, d->is_redelivered);
-    if (c->held_count >= c->prefetch) {
-        sim_check_violate(c->config.check,
-                          "I5: client %u holds %zu messages and got one more",
-                          c->config.number, c->held_count);
-        return;
-    }
-    c->held[c->held_count].delivery = d->id;
-    c->held[c->held_count].message = id;
-    c->held_count++;
-}
-
-static void
-on_cancelled(struct broker_consumer *consumer)
-{
-    struct sim_client *c = consumer->arg;
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    sim_client_lost(c);
-}
-
-static void
-confirm_one(struct sim_client *c, uint64_t tag)
-{
-    uint64_t *id = ring_at(&c->out, (size_t)(tag - c->tag_first));
-
-    if (*id != 0) {
-        sim_check_confirm(c->config.check, *id);
-        *id = 0;
-    }
-}
-
-static void
-on_confirm(struct broker_publisher *p, uint64_t tag, bool multiple, bool is_ok)
-{
-    struct sim_client *c = p->arg;
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    ASSERT(tag >= c->tag_first && tag <= c->tag);
-    if (!is_ok) {
-        return;
-    }
-    for (uint64_t t = multiple ? c->tag_first : tag; t <= tag; t++) {
-        confirm_one(c, t);
-    }
-    while (c->out.count > 0 && *(uint64_t *)ring_at(&c->out, 0) == 0) {
-        ring_pop_front(&c->out);
-        c->tag_first++;
-    }
-}
-
-static void
-on_congestion(struct broker_publisher *p, bool is_congested)
-{
-    (void)p;
-    (void)is_congested;
-}
-
-static void
-force_close(struct broker_connection *connection, const char *why)
-{
-    (void)connection;
-    (void)why;
-    UNREACHABLE("nobody closes simulated connections");
-}
-
-/* ---- coming and going ---- */
-
-static void
-on_get(struct broker_call *call, const struct broker_reply *reply)
-{
-    struct sim_client *c = call->arg;
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    if (reply->fault.kind == BROKER_OK && reply->delivery != NULL) {
-        uint64_t id = id_of(&reply->delivery->body);
-
-        sim_check_deliver(c->config.check, &c->got, id,
-                          reply->delivery->is_redelivered);
-        sim_check_ack(c->config.check, id, own_queue(c));
-        broker_settle(&c->getter, reply->delivery->id, reply->delivery->id,
-                      BROKER_ACK);
-    }
-}
-
-static void
-on_attached(struct broker_call *call, const struct broker_reply *reply)
-{
-    struct sim_client *c = call->arg;
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    if (reply->fault.kind != BROKER_OK) {
-        sim_client_lost(c);
-        return;
-    }
-    c->state = CLIENT_READY;
-    sim_check_attach(c->config.check, &c->seen);
-}
-
-/* The group of its queue as its shard knows it, 0 if it does not. */
-static qr_group_id
-group_of(const struct sim_client *c)
-{
-    struct meta_machine *m = broker_meta(c->broker);
-    const struct meta_vhost *vhost = meta_vhost(m, "/", 1);
-    const struct meta_queue *queue =
-        vhost == NULL ? NULL : meta_queue(m, vhost, c->queue, strlen(c->queue));
-
-    return queue == NULL ? 0 : queue->group;
-}
-
-static void
-attach(struct sim_client *c)
-{
-    struct broker_consume_spec spec = {.queue = text(c->queue),
-                                       .tag = text("t")};
-
-    c->prefetch = (uint32_t)rng_between(rng(c), 4, SIM_CLIENT_HELD_MAX);
-    c->seen.is_exclusive = is_lossy(c) && rng_chance(rng(c), 300000);
-    c->seen.group = group_of(c);
-    spec.prefetch = c->prefetch;
-    spec.is_exclusive = c->seen.is_exclusive;
-    c->state = CLIENT_ATTACHING;
-    c->call.done = on_attached;
-    c->call_us = now_us(c);
-    broker_consume(c->broker, &c->connection, &spec, &c->consumer, &c->call);
-}
-
-static void bind_to(struct sim_client *c, const char *exchange);
-
-static void
-on_bound(struct broker_call *call, const struct broker_reply *reply)
-{
-    struct sim_client *c = call->arg;
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    if (reply->fault.kind != BROKER_OK) {
-        sim_client_lost(c);
-    } else if (c->state == CLIENT_BINDING && !is_lossy(c)) {
-        c->state = CLIENT_BINDING_FANOUT;
-        bind_to(c, "amq.fanout");
-    } else {
-        attach(c);
-    }
-}
-
-static void
-bind_to(struct sim_client *c, const char *exchange)
-{
-    struct broker_binding_spec spec = {.source = text(exchange),
-                                       .destination = text(c->queue),
-                                       .key = text(c->queue)};
-
-    c->call.done = on_bound;
-    c->call_us = now_us(c);
-    broker_bind(c->broker, &c->connection, &spec, &c->call);
-}
-
-static void
-on_declared(struct broker_call *call, const struct broker_reply *reply)
-{
-    struct sim_client *c = call->arg;
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    if (reply->fault.kind != BROKER_OK) {
-        sim_client_lost(c);
-        return;
-    }
-    c->state = CLIENT_BINDING;
-    bind_to(c, "amq.direct");
-}
-
-static void
-connect(struct sim_client *c)
-{
-    struct sim_node *node =
-        c->config.nodes[rng_below(rng(c), c->config.nodes_count)];
-    uint16_t shard = (uint16_t)rng_below(rng(c), c->config.shards);
-    struct broker *b = sim_node_broker(node, shard);
-    struct broker_queue_spec spec = {
-        .name = text(c->queue),
-        .is_durable = !is_among(c, c->config.transient),
-        .is_auto_delete = is_among(c, c->config.auto_delete)};
-    struct broker_fault fault;
-
-    if (b == NULL || !broker_is_ready(b) ||
-        sim_is_paused(c->config.sim, sim_node_id(node))) {
-        return;
-    }
-    memset(&c->connection, 0, sizeof(c->connection));
-    list_init(&c->connection.link);
-    list_init(&c->connection.channels);
-    (void)snprintf(c->connection.user, sizeof(c->connection.user), "guest");
-    (void)snprintf(c->connection.vhost, sizeof(c->connection.vhost), "/");
-    c->connection.force_close = force_close;
-    broker_connection_open(b, &c->connection, &fault);
-    if (fault.kind != BROKER_OK) {
-        return;
-    }
-    c->broker = b;
-    c->node = sim_node_id(node);
-    c->shard = shard;
-    c->publisher.connection = &c->connection;
-    broker_publisher_open(b, &c->publisher);
-    c->publisher_number = ++c->config.check->publishers;
-    c->state = CLIENT_DECLARING;
-    c->call.done = on_declared;
-    c->call_us = now_us(c);
-    broker_queue_declare(b, &c->connection, &spec, &c->call);
-}
-
-void
-sim_client_lost(struct sim_client *c)
-{
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    if (c->state == CLIENT_AWAY) {
-        return;
-    }
-    broker_call_abandon(&c->call);
-    broker_call_abandon(&c->get_call);
-    broker_call_abandon(&c->admin_call);
-    for (size_t i = 0; i < c->held_count; i++) {
-        sim_check_release(c->config.check, c->held[i].message, own_queue(c));
-    }
-    sim_check_detach(c->config.check, &c->seen);
-    c->has_private = false;
-    broker_consumer_detach(&c->consumer);
-    broker_consumer_detach(&c->getter);
-    broker_publisher_close(&c->publisher);
-    broker_connection_closed(c->broker, &c->connection);
-    ring_clear(&c->out);
-    c->tag = 0;
-    c->tag_first = 1;
-    c->held_count = 0;
-    c->state = CLIENT_AWAY;
-    c->node = 0;
-    c->broker = NULL;
-}
-
-bool
-sim_client_owns(const struct sim_client *c, qr_node_id node,
-                uint64_t connection)
-{
-    return sim_client_is_on(c, node) && c->connection.id == connection;
-}
-
-bool
-sim_client_is_on(const struct sim_client *c, qr_node_id node)
-{
-    return c->state != CLIENT_AWAY && c->node == node;
-}
-
-void
-sim_client_settle_down(struct sim_client *c)
-{
-    c->is_settling_down = true;
-    c->config.tick_us = MIN(c->config.tick_us, (uint32_t)SETTLE_TICK_US);
-}
-
-/* ---- what it does ---- */
-
-/* Where a message goes. */
-struct aim {
-    const char *exchange;
-    char key[16];
-    uint16_t queues; /* that it must reach */
-};
-
-static void
-take_aim(struct sim_client *c, struct aim *aim)
-{
-    unsigned all = c->config.queues + c->config.lossy;
-    unsigned queue = (unsigned)rng_below(rng(c), all);
-
-    (void)snprintf(aim->key, sizeof(aim->key), "q%u", queue);
-    aim->exchange = rng_chance(rng(c), 500000) ? "" : "amq.direct";
-    aim->queues = (uint16_t)(1U << queue);
-    if (c->has_private && rng_chance(rng(c), 50000)) {
-        (void)snprintf(aim->key, sizeof(aim->key), "%s", c->private);
-        aim->exchange = "";
-        aim->queues = 0;
-    } else if (rng_chance(rng(c), 100000)) {
-        aim->exchange = "amq.fanout";
-        aim->queues = (uint16_t)((1U << c->config.queues) - 1);
-    }
-}
-
-static void
-publish_one(struct sim_client *c)
-{
-    uint8_t body[4096];
-    size_t size = BODY_MIN + rng_below(rng(c), c->config.body_size_max);
-    struct slice piece = {.data = body, .size = size};
-    struct broker_message message = {
-        .body = &piece, .body_count = 1, .body_size = size};
-    struct broker_fault fault;
-    struct aim aim = {0};
-    size_t routed = 0;
-    uint64_t id;
-
-    ASSERT(size <= sizeof(body));
-    take_aim(c, &aim);
-    message.key = text(aim.key);
-    message.exchange = text(aim.exchange);
-    id = sim_check_publish(c->config.check, aim.queues, c->publisher_number);
-    memset(body, (int)(id & 0xff), size);
-    put_u64le(body, id);
-    *(uint64_t *)ring_push_back(&c->out) = id;
-    broker_publish(&c->publisher, &message, ++c->tag, &routed, &fault);
-    ASSERT(fault.kind == BROKER_OK);
-    if (routed == 0) { /* not declared by anybody yet: dropped, by rule */
-        *(uint64_t *)ring_at(&c->out, c->out.count - 1) = 0;
-    } else if (aim.queues != 0 &&
-               routed != (size_t)__builtin_popcount(aim.queues)) {
-        sim_check_unsure(c->config.check, id);
-    }
-}
-
-/* Settle some of what is held, in any order. */
-static void
-settle_some(struct sim_client *c)
-{
-    size_t count = rng_below(rng(c), c->held_count + 1);
-
-    count = c->is_settling_down ? c->held_count : count;
-    for (size_t i = 0; i < count; i++) {
-        size_t at = rng_below(rng(c), c->held_count);
-        struct held h = c->held[at];
-        bool is_return = !c->is_settling_down && rng_chance(rng(c), 50000);
-
-        c->held[at] = c->held[--c->held_count];
-        if (is_return) {
-            sim_check_release(c->config.check, h.message, own_queue(c));
-        } else {
-            sim_check_ack(c->config.check, h.message, own_queue(c));
-        }
-        broker_settle(&c->consumer, h.delivery, h.delivery,
-                      is_return ? BROKER_REQUEUE : BROKER_ACK);
-    }
-}
-
-static void
-on_admin(struct broker_call *call, const struct broker_reply *reply)
-{
-    (void)call;
-    (void)reply; /* refused when it is in use, or not empty, or not there */
-}
-
-static void
-on_private(struct broker_call *call, const struct broker_reply *reply)
-{
-    struct sim_client *c = call->arg;
-
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    c->has_private = reply->fault.kind == BROKER_OK;
-}
-
-/* Delete or purge its queue, or have one of its own. */
-static void
-administer(struct sim_client *c)
-{
-    struct broker_queue_spec spec = {.name = text(c->private),
-                                     .is_exclusive = true};
-    uint64_t what = rng_below(rng(c), 1000);
-
-    if (c->admin_call.impl != NULL || what > 5 || (what > 2 && !is_lossy(c))) {
-        return;
-    }
-    c->admin_us = now_us(c);
-    c->admin_call.done = what <= 2 ? on_private : on_admin;
-    if (what <= 2) {
-        broker_queue_declare(c->broker, &c->connection, &spec, &c->admin_call);
-    } else if (what == 3) {
-        broker_queue_purge(c->broker, &c->connection, text(c->queue),
-                           &c->admin_call);
-    } else {
-        broker_queue_delete(c->broker, &c->connection, text(c->queue),
-                            rng_chance(rng(c), 300000),
-                            rng_chance(rng(c), 300000), &c->admin_call);
-    }
-}
-
-static void
-act(struct sim_client *c)
-{
-    settle_some(c);
-    if (c->is_settling_down) {
-        return;
-    }
-    if (c->out.count < OUT_MAX &&
-        c->config.check->messages.count < PUBLISHED_MAX) {
-        uint64_t count = rng_below(rng(c), 8);
-
-        for (uint64_t i = 0; i < count; i++) {
-            publish_one(c);
-        }
-    }
-    administer(c);
-    if (c->get_call.impl == NULL && rng_chance(rng(c), 20000)) {
-        c->get_us = now_us(c);
-        broker_get(c->broker, &c->connection, text(c->queue), &c->getter,
-                   &c->get_call);
-    }
-    if (rng_chance(rng(c), 3000)) {
-        sim_client_lost(c);
-    }
-}
-
-static void
-in_turn(void *arg)
-{
-    struct sim_client *c = arg;
-
-    if (c->state == CLIENT_AWAY) {
-        connect(c);
-    } else if (c->state == CLIENT_READY) {
-        act(c);
-    }
-}
-
-static void
-check_call(struct sim_client *c, const struct broker_call *call,
-           uint64_t start_us, const char *what)
-{
-    if (call->impl != NULL && now_us(c) - start_us > CALL_US_MAX) {
-        sim_check_violate(c->config.check,
-                          "I13: client %u waits for its %s since %.1f s",
-                          c->config.number, what, (double)start_us / US);
-    }
-}
-
-/* Have a turn on its node, or on one that it may connect to. */
 static void
 on_tick(void *arg)
 {
-    struct sim_client *c = arg;
+    struct sim_client *c = client_of(arg);
 
-    OBJ_CHECK(c, CLIENT_MAGIC);
-    if (c->node == 0 || !sim_is_paused(c->config.sim, c->node)) {
-        check_call(c, &c->call, c->call_us, "declare, bind or consume");
-        check_call(c, &c->get_call, c->get_us, "get");
-        check_call(c, &c->admin_call, c->admin_us, "delete, purge or declare");
-        in_turn(c);
-    }
+    client_turn(c);
     schedule(c);
+}
+
+/* ---- life ---- */
+
+static void
+make_session(struct sim_client *c)
+{
+    struct sim_amqp_events events = {.arg = c,
+                                     .on_open = on_open,
+                                     .on_answer = on_answer,
+                                     .on_message = on_message,
+                                     .on_confirm = on_confirm,
+                                     .on_cancel = on_cancel,
+                                     .on_channel_closed = on_channel_closed,
+                                     .on_down = on_down,
+                                     .on_violation = on_violation};
+
+    c->amqp = sim_amqp_new(&events);
 }
 
 struct sim_client *
@@ -584,48 +322,76 @@ sim_client_new(const struct sim_client_config *config)
 {
     struct sim_client *c = mem_zalloc(1, sizeof(*c));
 
-    c->magic = CLIENT_MAGIC;
+    ASSERT(config->tick_us <= SIM_CLIENT_TICK_US_MAX);
+    c->magic = SIM_CLIENT_MAGIC;
     c->config = *config;
-    c->tag_first = 1;
-    ring_init(&c->out, sizeof(uint64_t));
-    (void)snprintf(c->queue, sizeof(c->queue), "q%u", own_queue(c));
-    (void)snprintf(c->private, sizeof(c->private), "x%u", config->number);
-    c->seen.queue = c->got.queue = own_queue(c);
-    c->seen.client = c->got.client = config->number;
-    c->publisher.on_confirm = on_confirm;
-    c->publisher.on_congestion = on_congestion;
-    c->publisher.arg = c;
-    c->consumer.on_deliver = on_deliver;
-    c->consumer.on_cancelled = on_cancelled;
-    c->consumer.arg = c;
-    c->getter.arg = c;
-    c->call.arg = c;
-    c->get_call.arg = c;
-    c->admin_call.arg = c;
-    c->get_call.done = on_get;
+    c->body = mem_alloc(SIM_CLIENT_BODY_MAX);
+    for (size_t i = 0; i < SIM_AMQP_CHANNELS; i++) {
+        ring_init(&c->held[i], sizeof(struct held));
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(c->publishing); i++) {
+        ring_init(&c->publishing[i].out, sizeof(struct published));
+    }
+    (void)snprintf(c->queue, sizeof(c->queue), "q%u", client_own(c));
+    make_session(c);
     schedule(c);
     return c;
 }
 
 void
-sim_client_free(struct sim_client **c)
+sim_client_free(struct sim_client **client)
 {
-    OBJ_CHECK(*c, CLIENT_MAGIC);
-    sim_client_lost(*c);
-    ring_deinit(&(*c)->out);
-    (*c)->magic = 0;
-    mem_free(*c);
-    *c = NULL;
+    struct sim_client *c = client_of(*client);
+
+    for (unsigned i = 0; i < SIM_AMQP_CHANNELS; i++) {
+        drop_channel(c, i, 0);
+        ring_deinit(&c->held[i]);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(c->publishing); i++) {
+        ring_deinit(&c->publishing[i].out);
+    }
+    sim_amqp_free(&c->amqp);
+    mem_free(c->body);
+    c->magic = 0;
+    mem_free(c);
+    *client = NULL;
+}
+
+void
+sim_client_settle_down(struct sim_client *c)
+{
+    c->is_settling_down = true;
+    c->temper = (struct temper){.is_slow = false};
+    c->config.tick_us = MIN(c->config.tick_us, (uint32_t)SETTLE_TICK_US);
+}
+
+size_t
+sim_client_unconfirmed(const struct sim_client *c)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(c->publishing); i++) {
+        count += c->publishing[i].out.count;
+    }
+    return count;
+}
+
+bool
+sim_client_owns(const struct sim_client *c, qr_node_id node,
+                uint64_t connection)
+{
+    return c->node == node &&
+           sim_front_connection_id(sim_amqp_wire(c->amqp)) == connection;
 }
 
 void
 sim_client_describe(const struct sim_client *c, struct buf *out)
 {
-    static const char *const states[] = {"away",      "declaring",
-                                         "binding",   "binding to fanout",
-                                         "attaching", "ready"};
-
-    buf_putf(out, "client %u of %s: %s on n%u.%u, %zu unconfirmed, %zu held\n",
-             c->config.number, c->queue, states[c->state], c->node, c->shard,
-             c->out.count, c->held_count);
+    buf_putf(out,
+             "client %u of %s on n%u: %zu unconfirmed, %zu held, setup %x, "
+             "stalled %d; ",
+             c->config.number, c->queue, c->node, sim_client_unconfirmed(c),
+             client_held(c), c->done, c->stalled_until_us > 0);
+    sim_amqp_describe(c->amqp, out);
+    buf_put_text(out, "\n");
 }

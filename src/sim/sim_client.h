@@ -1,8 +1,9 @@
-/* A simulated client of the broker, as an AMQP connection would be: it
+/* A simulated client of the broker: AMQP bytes over a virtual socket. It
  * connects to a node, declares its queue, publishes with confirms, consumes
- * with acknowledgements, sometimes returns, gets, or goes away; when its node
- * dies it connects to another. Some queues are lossy by the client's own
- * doing: it deletes and purges them, and may consume exclusively there. */
+ * and settles in every way that AMQP has, gets, declares and deletes, makes
+ * mistakes, stalls, vanishes, and connects to another node. Some queues are
+ * lossy by the clients' own doing: they delete and purge them, and may consume
+ * there exclusively or without acknowledging. */
 #ifndef SIM_SIM_CLIENT_H
 #define SIM_SIM_CLIENT_H
 
@@ -18,7 +19,8 @@ struct sim_client;
 struct sim_node;
 
 enum {
-    SIM_CLIENT_HELD_MAX = 64
+    SIM_CLIENT_BODY_MAX = 60000,
+    SIM_CLIENT_TICK_US_MAX = 200000 /* heartbeats need as much */
 };
 
 struct sim_client_config {
@@ -39,13 +41,13 @@ struct sim_client_config {
 /* A client that connects in a moment; CONFIG is copied, what it points to is
  * borrowed for the client's life. */
 struct sim_client *sim_client_new(const struct sim_client_config *config);
-/* It hangs up first. */
+/* The nodes are down: nothing runs any more. */
 void sim_client_free(struct sim_client **c);
-/* The node it is connected to is about to die. */
-void sim_client_lost(struct sim_client *c);
-bool sim_client_is_on(const struct sim_client *c, qr_node_id node);
-/* No more messages, returns or goodbyes; only consume and acknowledge. */
+/* No more messages, returns, mistakes or goodbyes; only consume and
+ * acknowledge. */
 void sim_client_settle_down(struct sim_client *c);
+/* Messages that it published, which still await their confirm (I13). */
+size_t sim_client_unconfirmed(const struct sim_client *c);
 /* Whether the exclusive queues of CONNECTION on NODE are its own. */
 bool sim_client_owns(const struct sim_client *c, qr_node_id node,
                      uint64_t connection);

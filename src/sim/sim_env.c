@@ -334,6 +334,7 @@ sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
     ASSERT(id >= 1 && id <= SIM_NODES_MAX);
     ASSERT(shards >= 1 && shards <= SIM_SHARDS_MAX);
     ASSERT(!node->is_up);
+    sim->disturbed_us = MAX(sim->disturbed_us, sim->now_us);
     free_shards(node);
     node->id = id;
     node->is_up = true;
@@ -360,6 +361,7 @@ sim_stop(struct sim *sim, qr_node_id id)
 
     OBJ_CHECK(sim, SIM_MAGIC);
     ASSERT(node->is_up);
+    sim->disturbed_us = MAX(sim->disturbed_us, sim->now_us);
     node->is_up = false;
     node->life++;
     sim_links_died(sim, id);
@@ -442,6 +444,7 @@ sim_pause(struct sim *sim, qr_node_id id, uint64_t until_us)
     OBJ_CHECK(sim, SIM_MAGIC);
     ASSERT(id >= 1 && id <= SIM_NODES_MAX);
     sim->nodes[id].paused_us = until_us;
+    sim->disturbed_us = MAX(sim->disturbed_us, MAX(until_us, sim->now_us));
 }
 
 bool

@@ -27,6 +27,7 @@ enum {
     SIM_NODES_MAX = 16,
     SIM_SHARDS_MAX = 4,
     SIM_DUPLICATES_MAX = 16,
+    SIM_CALM_US = 10000000,
     SIM_TRACE_LINE_SIZE = 512 /* a longer line is cut */
 };
 
@@ -100,6 +101,9 @@ void sim_set_wall(struct sim *sim, qr_node_id id, int64_t by_ms);
 void sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut);
 /* Make all ways whole. */
 void sim_heal(struct sim *sim);
+/* Whether for SIM_CALM_US no way was cut, no node paused, stopped or started:
+ * time enough for every node to know what every other knows. */
+bool sim_is_calm(const struct sim *sim);
 
 /* Call CB with ARG after DELAY_US, on ENV's node (NULL: the world), if that has
  * not stopped or started meanwhile; a turn of ENV follows. */

@@ -61,6 +61,8 @@ struct sim {
     struct end ends[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
     uint64_t epochs[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
     uint64_t checks[SIM_NODES_MAX + 1][SIM_NODES_MAX + 1];
+    unsigned cuts;         /* ways that are cut */
+    uint64_t disturbed_us; /* when something last kept nodes apart */
     struct sim_stats stats;
     sim_trace_cb trace;
     void *trace_arg;

@@ -41,11 +41,6 @@ world_crash(struct world *w, uint32_t i, bool is_power)
         return;
     }
     sim_trace(w->sim, w->ids[i], is_power ? "power cut" : "crash");
-    for (uint32_t c = 0; c < w->clients_count; c++) {
-        if (sim_client_is_on(w->clients[c], w->ids[i])) {
-            sim_client_lost(w->clients[c]);
-        }
-    }
     sim_node_crash(w->nodes[i], is_power);
     sim_check_note(&w->check, 0xdead0 + i);
 }

@@ -222,6 +222,8 @@ sim_cut(struct sim *sim, qr_node_id a, qr_node_id b, bool is_cut)
         return;
     }
     sim->ways[a][b].is_cut = is_cut;
+    sim->cuts = is_cut ? sim->cuts + 1 : sim->cuts - 1;
+    sim->disturbed_us = MAX(sim->disturbed_us, sim->now_us);
     sim_look_later(sim, a, b,
                    is_cut ? sim->net.silent_us : sim->net.connect_us);
 }
@@ -234,6 +236,13 @@ sim_heal(struct sim *sim)
             sim_cut(sim, a, b, false);
         }
     }
+}
+
+bool
+sim_is_calm(const struct sim *sim)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    return sim->cuts == 0 && sim->now_us >= sim->disturbed_us + SIM_CALM_US;
 }
 
 void

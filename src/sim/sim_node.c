@@ -15,6 +15,7 @@
 #include "broker/broker_priv.h"
 #include "broker/queue_group.h"
 #include "machine/queue/queue_command.h"
+#include "sim/sim_front.h"
 #include "store/disk_sim.h"
 #include "store/store.h"
 
@@ -25,6 +26,11 @@ enum {
     ELECTION_MS = 1000
 };
 
+/* Of SIM_NODE_PASSWORD: N = 2, r = 1, p = 1. */
+static const char password_hash[] =
+    "$scrypt$ln=1,r=1,p=1$c2ltdWxhdGVkLXNhbHQhIQ$"
+    "MQru9pw3KJWoEIi1BMcsVUE4lZ9Vy0/1sJXDuQrjmMA";
+
 struct sim_shard {
     struct sim_node *node;
     uint16_t number;
@@ -32,6 +38,7 @@ struct sim_shard {
     struct store *store;
     struct qr_host *host;
     struct broker *broker;
+    struct sim_front *front;
 };
 
 struct sim_node {
@@ -180,8 +187,8 @@ start_shard(struct sim_shard *s)
                                    .cluster_name = "sim",
                                    .node_name = s->node->name,
                                    .node_address = s->node->name,
-                                   .default_user = "guest",
-                                   .default_pass = "guest",
+                                   .default_user = SIM_NODE_USER,
+                                   .default_pass_hash = password_hash,
                                    .default_vhost = "/",
                                    .default_user_tags = "administrator",
                                    .loopback_users = "guest",
@@ -190,6 +197,7 @@ start_shard(struct sim_shard *s)
                                    .arg = s,
                                    .initial_nodes = node->nodes,
                                    .initial_nodes_count = node->nodes_count};
+    struct sim_front_config front = {.env = env, .log = node->log};
     struct error err = {{0}};
     int rv;
 
@@ -208,6 +216,8 @@ start_shard(struct sim_shard *s)
     if (rv != 0) {
         UNREACHABLE(err.text); /* a node starts, whatever befell its disk */
     }
+    front.broker = s->broker;
+    s->front = sim_front_new(&front);
     return true;
 }
 
@@ -268,6 +278,9 @@ sim_node_crash(struct sim_node *n, bool is_power)
             disk_sim_crash(s->disk, (uint32_t)rng_below(rng, 1000001));
         } else {
             disk_sim_kill(s->disk);
+        }
+        if (s->front != NULL) {
+            sim_front_free(&s->front, is_power);
         }
         /* A start that was cut short did not get that far. */
         if (s->host != NULL) {
@@ -395,6 +408,13 @@ sim_node_parts(const struct sim_node *n, uint16_t shard, struct sim_parts *out)
     out->store = s->store;
     out->disk = s->disk;
     return true;
+}
+
+struct sim_front *
+sim_node_front(const struct sim_node *n, uint16_t shard)
+{
+    ASSERT(shard < n->config.shards);
+    return n->is_up ? n->shards[shard].front : NULL;
 }
 
 bool

@@ -16,6 +16,7 @@ struct buf;
 struct disk_sim;
 struct logger;
 struct qr_host;
+struct sim_front;
 struct sim_node;
 struct store;
 
@@ -31,6 +32,12 @@ struct sim_parts {
     struct store *store;
     struct disk_sim *disk;
 };
+
+/* Who clients are. The password's hash is made with the least work that
+ * scrypt can be asked for: a real one costs more than a second of virtual
+ * time takes. */
+#define SIM_NODE_USER     "sim"
+#define SIM_NODE_PASSWORD "secret"
 
 struct sim_node_config {
     struct sim *sim;
@@ -75,6 +82,8 @@ struct disk_sim *sim_node_disk(const struct sim_node *n, uint16_t shard);
 /* The parts of SHARD; false while the node is down. */
 bool sim_node_parts(const struct sim_node *n, uint16_t shard,
                     struct sim_parts *out);
+/* The AMQP front end of SHARD, or NULL while the node is down. */
+struct sim_front *sim_node_front(const struct sim_node *n, uint16_t shard);
 /* The state of GROUP's queue machine here and the index it is at; false when
  * the node is down or has no replica of it. */
 bool sim_node_queue_state(const struct sim_node *n, qr_group_id group,

@@ -229,7 +229,7 @@ make_clients(struct world *w)
         .nodes = w->nodes,
         .nodes_count = w->nodes_count,
         .shards = w->shards,
-        .tick_us = (uint32_t)between(w, 2000, 40000),
+        .tick_us = (uint32_t)between(w, 4000, SIM_CLIENT_TICK_US_MAX),
         .body_size_max = (uint32_t)between(w, 1, 2000)};
 
     w->clients_count = (uint32_t)w->plan->clients;
@@ -240,6 +240,8 @@ make_clients(struct world *w)
     client.lossy = w->lossy;
     client.auto_delete = (unsigned)between(w, 0, 3);
     client.transient = (unsigned)between(w, 0, 3);
+    w->check.vague =
+        (uint16_t)((client.auto_delete | client.transient) << w->queues);
     for (uint32_t i = 0; i < w->clients_count; i++) {
         client.number = i;
         w->clients[i] = sim_client_new(&client);
@@ -262,8 +264,9 @@ run_until(struct world *w, uint64_t until_us)
 /* What should have gone. */
 struct leftovers {
     struct world *world;
-    uint64_t messages; /* in queues that clients consume from */
-    uint32_t orphans;  /* exclusive queues of connections that are gone */
+    uint64_t messages;  /* in queues that clients consume from */
+    uint32_t orphans;   /* exclusive queues of connections that are gone */
+    size_t unconfirmed; /* publishes of connections that live */
 };
 
 static bool
@@ -293,6 +296,9 @@ leftovers(struct world *w)
     if (b != NULL) {
         meta_each_queue(broker_meta(b), NULL, find_leftover, &l);
     }
+    for (uint32_t i = 0; i < w->clients_count; i++) {
+        l.unconfirmed += sim_client_unconfirmed(w->clients[i]);
+    }
     return l;
 }
 
@@ -313,7 +319,8 @@ settle(struct world *w)
         (void)run_until(w, sim_now_us(w->sim) + US / 10);
         count = sim_check_outstanding(&w->check, &first);
         l = leftovers(w);
-        if (count == 0 && l.messages == 0 && l.orphans == 0) {
+        if (count == 0 && l.messages == 0 && l.orphans == 0 &&
+            l.unconfirmed == 0) {
             w->result->recovered_us = sim_now_us(w->sim) - start;
             return;
         }
@@ -324,6 +331,11 @@ settle(struct world *w)
                           "%d s after the last fault; the first is %llu",
                           (unsigned long long)count, SETTLE_S,
                           (unsigned long long)first);
+    } else if (l.unconfirmed > 0) {
+        sim_check_violate(&w->check,
+                          "I13: %zu messages are neither confirmed nor refused "
+                          "%d s after the last fault",
+                          l.unconfirmed, SETTLE_S);
     } else {
         sim_check_violate(&w->check,
                           "I12: %llu messages and %u exclusive queues without "
@@ -369,14 +381,14 @@ describe(struct world *w)
 static void
 tear_down(struct world *w)
 {
-    for (uint32_t i = 0; i < w->clients_count; i++) {
-        sim_client_free(&w->clients[i]);
-    }
     for (uint32_t i = 0; i < w->nodes_count; i++) {
         if (sim_node_is_up(w->nodes[i])) {
             sim_node_crash(w->nodes[i], false);
         }
         sim_node_free(&w->nodes[i]);
+    }
+    for (uint32_t i = 0; i < w->clients_count; i++) {
+        sim_client_free(&w->clients[i]);
     }
 }
 

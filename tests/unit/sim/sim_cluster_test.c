@@ -153,7 +153,8 @@ front_open(struct front *f, struct broker *b)
     f->broker = b;
     list_init(&f->connection.link);
     list_init(&f->connection.channels);
-    (void)snprintf(f->connection.user, sizeof(f->connection.user), "guest");
+    (void)snprintf(f->connection.user, sizeof(f->connection.user), "%s",
+                   SIM_NODE_USER);
     (void)snprintf(f->connection.vhost, sizeof(f->connection.vhost), "/");
     f->publisher.connection = &f->connection;
     f->publisher.on_confirm = on_confirm;
