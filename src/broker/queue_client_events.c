@@ -191,11 +191,29 @@ on_gap(struct queue_client *q, uint64_t expected)
     client_dirty(q);
 }
 
+/* A delivery for consumer NUMBER is here. If the answer to its ATTACH is not,
+ * it was lost with a leader or a link and comes again later; the delivery says
+ * the same, and its owner is to hear that first. The consumer, or NULL: none
+ * is there, or it went when it heard. */
+static struct consumer_impl *
+consumer_of_delivery(struct queue_client *q, uint64_t number)
+{
+    struct consumer_impl *c = map_get(&q->consumers, number);
+    struct ask *ask = client_ask_out(q);
+
+    if (c != NULL && ask != NULL && ask->kind == QUEUE_ATTACH &&
+        ask->consumer == c) {
+        client_end_ask(q, ask, QUEUE_OK, 0);
+        c = map_get(&q->consumers, number);
+    }
+    return c;
+}
+
 static void
 on_delivery(struct queue_client *q, const struct queue_effect *e,
             const struct slice *message)
 {
-    struct consumer_impl *c = map_get(&q->consumers, e->consumer);
+    struct consumer_impl *c = consumer_of_delivery(q, e->consumer);
     struct broker_delivery d = {.id = e->delivery,
                                 .is_redelivered = e->count > 0,
                                 .delivery_count = e->count};
