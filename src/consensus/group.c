@@ -150,7 +150,7 @@ group_lose(struct qr_group *g)
     if (store_group_info(store, g->id, &info) == 0) {
         (void)store_group_delete(store, g->id);
     }
-    (void)store_group_create(store, g->id, &header, false);
+    g->hard_batch = store_group_create(store, g->id, &header, false);
     slice_unref(&header);
     lost_begin(g);
 }

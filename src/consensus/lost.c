@@ -9,7 +9,7 @@
  * node's next incarnation, which is a learner like any other.
  *
  * That it is lost is kept in the store's header of the group, so that a start
- * after this one knows it, too. A host speaks for its lost replicas together:
+ * after this one knows it, too; it is said when that is durable. A host speaks for its lost replicas together:
  * at most WIRE_LOST_MAX in one go, in turn. */
 #include <string.h>
 
@@ -27,7 +27,7 @@ struct roll {
     size_t count;
 };
 
-/* Up to WIRE_LOST_MAX lost replicas; the next ones next time. */
+/* Up to WIRE_LOST_MAX replicas that are lost for good; others next time. */
 static struct roll
 call_roll(struct qr_host *host)
 {
@@ -37,15 +37,17 @@ call_roll(struct qr_host *host)
     OBJ_CHECK(host, HOST_MAGIC);
     r.groups = mem_zalloc(max, sizeof r.groups[0]);
     r.replicas = mem_zalloc(max, sizeof r.replicas[0]);
-    while (r.count < max) {
+    for (size_t i = 0; i < max; i++) {
         struct list *link = list_pop_front(&host->lost);
         const struct qr_group *g;
 
         ASSERT(link != NULL);
         g = list_entry(link, struct qr_group, lost);
-        r.groups[r.count] = g->id;
-        r.replicas[r.count] = g->self;
-        r.count++;
+        if (g->hard_batch <= host->durable) {
+            r.groups[r.count] = g->id;
+            r.replicas[r.count] = g->self;
+            r.count++;
+        }
         list_push_back(&host->lost, link);
     }
     return r;

@@ -242,6 +242,23 @@ cluster_crash(struct cluster *c, qr_node_id id, bool is_power)
     map_init(&n->machines);
 }
 
+void
+cluster_lose_disk(struct cluster *c, qr_node_id id, uint32_t *incarnation)
+{
+    struct node *n = cluster_node(c, id);
+    uint64_t *ids = map_keys_sorted(&n->placements);
+
+    cr_assert_null(n->host);
+    disk_sim_lose(n->disk);
+    for (size_t i = 0; i < n->placements.count; i++) {
+        struct placement *p = map_get(&n->placements, ids[i]);
+
+        p->self = qr_replica(id, (*incarnation)++);
+        p->voters = 0;
+    }
+    mem_free(ids);
+}
+
 struct cluster *
 cluster_new(uint64_t seed, unsigned nodes)
 {

@@ -113,6 +113,9 @@ struct node *cluster_node(struct cluster *c, qr_node_id id);
 void cluster_start(struct cluster *c, qr_node_id id);
 /* A power cut, or (not IS_POWER) a killed process. */
 void cluster_crash(struct cluster *c, qr_node_id id, bool is_power);
+/* NODE, which is down, gets an empty disk: of each group it will open another
+ * incarnation, numbered from *INCARNATION on, that waits to be added. */
+void cluster_lose_disk(struct cluster *c, qr_node_id id, uint32_t *incarnation);
 bool cluster_is_up(const struct cluster *c, qr_node_id id);
 
 /* The replica id of NODE's first incarnation. */

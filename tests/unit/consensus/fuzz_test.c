@@ -3,8 +3,14 @@
  * the time; at the end the world is healed, and every group must recover by
  * itself and be the same everywhere.
  *
+ * Some schedules have losses, too: disks that are gone, replicas that lose
+ * their memory, entries that rot. Of one group only a minority is lost at a
+ * time, and only one member's copy of an entry rots; then whoever looks after
+ * the members (here reconcile()) makes all whole again.
+ *
  * QUORATE_FUZZ="FIRST COUNT SECONDS" runs other seeds, for longer. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "cluster.h"
@@ -30,6 +36,11 @@ struct schedule {
     bool has_changes;
     bool is_storm;
     bool is_sleepy; /* pauses, in which groups hibernate */
+    bool has_losses;
+    struct map lost;   /* ids of replicas that have lost their memory */
+    struct map rotten; /* index * GROUPS_MAX + group: some copy has rotted */
+    unsigned losses;
+    unsigned rots;
     uint32_t next_incarnation;
 };
 
@@ -165,6 +176,190 @@ do_change(struct schedule *s)
     }
 }
 
+/* ---- losses ---- */
+
+/* Whether MEMBER of GROUP is there, as itself and with its memory, if its node
+ * is up. */
+static bool
+is_sound(struct schedule *s, qr_group_id group, const struct qr_member *member)
+{
+    qr_node_id node = qr_replica_node(member->id);
+    struct qr_group *g = cluster_group(s->c, node, group);
+    struct qr_group_status st;
+
+    if (!cluster_is_up(s->c, node)) {
+        return true;
+    }
+    if (g == NULL) {
+        return false;
+    }
+    qr_group_status(g, &st);
+    return st.self == member->id && strcmp(st.state, "lost") != 0;
+}
+
+/* Have GROUP's members be what they should; whether they are. */
+static bool
+reconcile(struct schedule *s, qr_group_id group)
+{
+    qr_node_id leader = cluster_leader(s->c, group);
+    struct qr_group_status st;
+    struct qr_group_status mine;
+    struct qr_group *g;
+    bool is_sure = true;
+
+    if (leader == 0) {
+        return false;
+    }
+    g = cluster_group(s->c, leader, group);
+    qr_group_status(g, &st);
+    for (size_t i = 0; i < st.members_count; i++) {
+        const struct qr_member_status *m = &st.members[i];
+
+        if (!is_sound(s, group, &m->member)) {
+            (void)qr_group_remove(g, m->member.id);
+            return false;
+        }
+        if (m->member.role != QR_ROLE_VOTER) {
+            is_sure = false;
+            (void)qr_group_promote(g, m->member.id);
+        }
+    }
+    for (qr_node_id id = 1; id <= s->nodes; id++) {
+        struct qr_group *other = cluster_group(s->c, id, group);
+
+        if (other == NULL) {
+            continue;
+        }
+        qr_group_status(other, &mine);
+        if (strcmp(mine.state, "joining") == 0) {
+            is_sure = false;
+            (void)qr_group_add(g, mine.self);
+        }
+    }
+    return is_sure;
+}
+
+/* Whether NODE may lose what it has of GROUP: enough others are sound. */
+static bool
+may_lose(struct schedule *s, qr_group_id group, qr_node_id node)
+{
+    qr_node_id leader = cluster_leader(s->c, group);
+    struct qr_group_status st;
+    unsigned voters = 0;
+
+    if (cluster_group(s->c, node, group) == NULL) {
+        return true;
+    }
+    if (leader == 0) {
+        return false;
+    }
+    qr_group_status(cluster_group(s->c, leader, group), &st);
+    if (st.is_changing || st.applied != st.last) {
+        return false;
+    }
+    for (size_t i = 0; i < st.members_count; i++) {
+        voters += st.members[i].member.role == QR_ROLE_VOTER;
+        if (!is_sound(s, group, &st.members[i].member) ||
+            !cluster_is_up(s->c, qr_replica_node(st.members[i].member.id))) {
+            return false;
+        }
+    }
+    return voters >= 3;
+}
+
+/* NODE stops, and comes back without its disk, or with snapshots that its
+ * machines refuse. */
+static void
+do_lose(struct schedule *s)
+{
+    qr_node_id node = any_node(s);
+    struct node *n = cluster_node(s->c, node);
+
+    if (!cluster_is_up(s->c, node)) {
+        return;
+    }
+    for (unsigned i = 0; i < s->groups; i++) {
+        if (!may_lose(s, 16 + i, node)) {
+            return;
+        }
+    }
+    s->losses++;
+    cluster_crash(s->c, node, chance(s, 70));
+    if (chance(s, 50)) {
+        cluster_lose_disk(s->c, node, &s->next_incarnation);
+    } else {
+        n->refuses_restore = true;
+    }
+    cluster_start(s->c, node);
+    n->refuses_restore = false;
+    for (unsigned i = 0; i < s->groups; i++) {
+        struct machine *m = cluster_machine(s->c, node, 16 + i);
+
+        if (m != NULL) {
+            m->refuses_restore = false; /* what comes it takes */
+        }
+    }
+}
+
+static uint64_t
+lost_key(qr_group_id group, qr_replica_id replica)
+{
+    return group << 48 ^ replica;
+}
+
+/* Who has said that it has lost its memory never has one again. */
+static void
+check_lost(struct schedule *s)
+{
+    for (unsigned i = 0; i < s->groups; i++) {
+        for (qr_node_id id = 1; id <= s->nodes; id++) {
+            struct qr_group *g = cluster_group(s->c, id, 16 + i);
+            struct qr_group_status st;
+
+            if (g == NULL) {
+                continue;
+            }
+            qr_group_status(g, &st);
+            cr_assert(strcmp(st.state, "lost") == 0 ||
+                          map_get(&s->lost, lost_key(16 + i, st.self)) == NULL,
+                      "node %u remembers what it has lost", id);
+            for (size_t k = 0; k < st.members_count; k++) {
+                if (st.members[k].is_lost) {
+                    (void)map_put(&s->lost,
+                                  lost_key(16 + i, st.members[k].member.id), s);
+                }
+            }
+        }
+    }
+}
+
+static void
+do_losses(struct schedule *s)
+{
+    if (chance(s, 10)) {
+        do_lose(s);
+    }
+    check_lost(s);
+    for (unsigned i = 0; i < s->groups; i++) {
+        if (chance(s, 20)) {
+            (void)reconcile(s, 16 + i);
+        }
+    }
+}
+
+static void
+make_whole(struct schedule *s, qr_group_id group)
+{
+    for (unsigned i = 0; i < RECOVERY_MS / 100; i++) {
+        if (reconcile(s, group)) {
+            return;
+        }
+        cluster_run(s->c, 100);
+    }
+    cluster_dump(s->c, group);
+    cr_assert_fail("group %" PRIu64 " does not become whole", group);
+}
+
 static void
 do_snapshot(struct schedule *s)
 {
@@ -210,6 +405,9 @@ tick(struct schedule *s)
     }
     if (chance(s, 4)) {
         do_snapshot(s);
+    }
+    if (s->has_losses) {
+        do_losses(s);
     }
     cluster_run(s->c, 1 + below(s, 2 * STEP_MS));
     for (unsigned i = 0; i < s->groups; i++) {
@@ -298,6 +496,9 @@ settle_down(struct schedule *s)
             cluster_dump(s->c, group);
         }
         cr_assert_neq(leader, 0, "group %" PRIu64 " has no leader", group);
+        if (s->has_losses) {
+            make_whole(s, group);
+        }
         insist(s, group);
         if (!cluster_converges(s->c, group, RECOVERY_MS)) {
             cluster_dump(s->c, group);
@@ -328,21 +529,21 @@ print_stats(struct schedule *s, uint64_t total)
         sum.snapshots_taken += h.snapshots_taken;
         sum.snapshots_installed += h.snapshots_installed;
     }
-    fprintf(stderr,
-            "  %u nodes, %u groups, boots %u: %" PRIu64
-            " acknowledged, %" PRIu64 " events, %" PRIu64 " frames (%" PRIu64
-            " lost); since the last boots: steps %" PRIu64
-            ", elections %" PRIu64 ", snapshots %" PRIu64 " taken %" PRIu64
-            " installed\n",
-            s->nodes, s->groups, sim_env(s->c->sim, 1, 0)->boot, total,
-            st.events, st.frames_sent, st.frames_lost, sum.steps,
-            sum.elections_won, sum.snapshots_taken, sum.snapshots_installed);
+    fprintf(
+        stderr,
+        "  %u losses, %u rots, %u nodes, %u groups, boots %u: %" PRIu64
+        " acknowledged, %" PRIu64 " events, %" PRIu64 " frames (%" PRIu64
+        " lost); since the last boots: steps %" PRIu64 ", elections %" PRIu64
+        ", snapshots %" PRIu64 " taken %" PRIu64 " installed\n",
+        s->losses, s->rots, s->nodes, s->groups, sim_env(s->c->sim, 1, 0)->boot,
+        total, st.events, st.frames_sent, st.frames_lost, sum.steps,
+        sum.elections_won, sum.snapshots_taken, sum.snapshots_installed);
 }
 
 static void
-run(uint64_t seed, uint64_t seconds)
+run(uint64_t seed, uint64_t seconds, bool has_losses)
 {
-    struct schedule s = {.seed = seed};
+    struct schedule s = {.seed = seed, .has_losses = has_losses};
     bool is_verbose = getenv("QUORATE_FUZZ") != NULL;
     uint64_t total = 0;
     uint64_t end;
@@ -350,6 +551,8 @@ run(uint64_t seed, uint64_t seconds)
     if (is_verbose) {
         fprintf(stderr, "seed %" PRIu64 "\n", seed);
     }
+    map_init(&s.lost);
+    map_init(&s.rotten);
     set_up(&s);
     end = now_ms(&s) + seconds * 1000;
     while (now_ms(&s) < end) {
@@ -363,11 +566,13 @@ run(uint64_t seed, uint64_t seconds)
     if (is_verbose) {
         print_stats(&s, total);
     }
+    map_deinit(&s.lost);
+    map_deinit(&s.rotten);
     cluster_free(&s.c);
 }
 
 static void
-run_many(uint64_t first, unsigned count)
+run_many(uint64_t first, unsigned count, bool has_losses)
 {
     const char *text = getenv("QUORATE_FUZZ");
     uint64_t seconds = 10;
@@ -379,26 +584,36 @@ run_many(uint64_t first, unsigned count)
         seconds = strtoull(end, &end, 10);
     }
     for (unsigned i = 0; i < count; i++) {
-        run(first + i, seconds);
+        run(first + i, seconds, has_losses);
     }
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_1)
 {
-    run_many(1, 40);
+    run_many(1, 40, false);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_2)
 {
-    run_many(101, 40);
+    run_many(101, 40, false);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_3)
 {
-    run_many(201, 40);
+    run_many(201, 40, false);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_4)
 {
-    run_many(301, 40);
+    run_many(301, 40, false);
+}
+
+Test(fuzz, what_is_lost_is_replaced_1)
+{
+    run_many(1001, 40, true);
+}
+
+Test(fuzz, what_is_lost_is_replaced_2)
+{
+    run_many(1101, 40, true);
 }

@@ -88,6 +88,26 @@ Test(lost, a_replica_whose_snapshot_is_refused_says_that_it_is_lost)
     cluster_free(&c);
 }
 
+Test(lost, that_it_is_lost_is_said_when_it_is_durable)
+{
+    struct cluster *c = three(9);
+    qr_node_id at;
+
+    propose(c, 200);
+    cluster_crash(c, 3, false);
+    disk_sim_set_notify(c->nodes[3].disk, NULL, NULL);
+    c->nodes[3].refuses_restore = true;
+    cluster_start(c, 3);
+    cr_assert_str_eq(status_of(c, 3).state, "lost");
+    cluster_run(c, 5 * QR_LOST_MS);
+    at = cluster_leader(c, GROUP);
+    cr_assert_eq(c->nodes[at].lost, 0);
+    disk_sim_complete_all(c->nodes[3].disk);
+    cluster_run(c, 2 * QR_LOST_MS);
+    cr_assert_geq(c->nodes[at].lost, 1);
+    cluster_free(&c);
+}
+
 Test(lost, it_gives_no_majority)
 {
     struct cluster *c = three(2);

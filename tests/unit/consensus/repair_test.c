@@ -293,3 +293,91 @@ Test(repair, bytes_that_do_not_match_their_sum_are_refused)
     cr_assert_eq(stats_of(c, 2).entries_repaired, 0);
     cluster_free(&c);
 }
+
+Test(repair, a_follower_starts_with_damage_and_becomes_whole)
+{
+    struct cluster *c = start(1, 3, 3);
+    qr_node_id follower = cluster_leader(c, GROUP) % 3 + 1;
+    qr_index first;
+
+    propose(c, 30);
+    first = first_command(c);
+    cluster_rot(c, follower, GROUP, first + 3);
+    cluster_rot(c, follower, GROUP, first + 4);
+    cluster_rot(c, follower, GROUP, first + 20);
+    restart(c, follower);
+    cr_assert_geq(status_of(c, follower).damaged, 3);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_run(c, 1000);
+    cr_assert_eq(status_of(c, follower).damaged, 0);
+    cr_assert_eq(stats_of(c, follower).entries_repaired, 3);
+    cr_assert_eq(stats_of(c, follower).entries_missing, 0);
+    cluster_check_bodies(c, follower, GROUP);
+    restart(c, follower);
+    cr_assert_eq(stats_of(c, follower).entries_damaged, 0, "it stays so");
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_check_bodies(c, follower, GROUP);
+    cluster_free(&c);
+}
+
+Test(repair, all_members_are_damaged_in_other_places)
+{
+    struct cluster *c = start(2, 3, 3);
+    qr_index first;
+
+    propose(c, 40);
+    cluster_run(c, 100);
+    first = first_command(c);
+    for (qr_node_id id = 1; id <= 3; id++) {
+        for (unsigned i = 0; i < 10; i++) {
+            cluster_rot(c, id, GROUP, first + 3 * i + id);
+        }
+    }
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_crash(c, id, true);
+    }
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_start(c, id);
+    }
+    cr_assert_neq(cluster_wait_leader(c, GROUP, 20000), 0);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_run(c, 2000);
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cr_assert_eq(status_of(c, id).damaged, 0);
+        cluster_check_bodies(c, id, GROUP);
+    }
+    cluster_free(&c);
+}
+
+Test(repair, a_change_of_members_that_is_damaged_is_asked_for_before_the_start)
+{
+    struct cluster *c = start(7, 4, 3);
+    struct qr_group_status s;
+    qr_node_id leader;
+    qr_index change = 0;
+
+    propose(c, 5);
+    leader = cluster_leader(c, GROUP);
+    cr_assert_eq(qr_group_remove(cluster_group(c, leader, GROUP),
+                                 cluster_replica(leader % 3 + 1)),
+                 0);
+    cluster_run(c, 100);
+    propose(c, 5);
+    s = status_of(c, leader);
+    for (qr_index i = 2; i <= s.last; i++) {
+        struct store_entry e;
+
+        cr_assert_eq(store_read(c->nodes[leader].store, GROUP, i, &e), 0);
+        change = e.type == RAFT_CHANGE ? i : change;
+        slice_unref(&e.data);
+    }
+    cr_assert_gt(change, 1);
+    cluster_rot(c, leader, GROUP, change);
+    restart(c, leader);
+    cr_assert_str_eq(status_of(c, leader).state, "repairing");
+    cr_assert(cluster_converges(c, GROUP, 10000));
+    cr_assert_str_neq(status_of(c, leader).state, "repairing");
+    cr_assert_eq(status_of(c, leader).members_count, 2);
+    cluster_check_engines(c, GROUP);
+    cluster_free(&c);
+}
