@@ -486,7 +486,8 @@ bind_sockets(struct node *n, struct error *err)
     if (rv == 0) {
         rv = bind_clients(n, "ssl", &n->config->ssl_listeners, err);
     }
-    if (rv == 0 && n->plan.has_secret && n->plan.listen_port != 0) {
+    if (rv == 0 && (n->plan.has_secret || n->cluster_tls != NULL) &&
+        n->plan.listen_port != 0) {
         rv = listener_bind_tcp(n->plan.listen_host, n->plan.listen_port,
                                &n->peer_socket, err);
         rv = error_wrap(err, rv, "cluster.listen = %s:%u", n->plan.listen_host,
@@ -558,7 +559,9 @@ run(struct node *n, struct error *err)
     int rv;
 
     set_peers_identity(n, &config.identity);
-    config.secret = n->plan.has_secret ? &n->plan.secret : NULL;
+    config.proof.secret = n->plan.has_secret ? &n->plan.secret : NULL;
+    config.proof.tls = n->cluster_tls;
+    config.proof.tls_name = n->config->cluster_tls_name;
     n->runtime = runtime_new(&config);
     secret_wipe(&n->plan.secret);
     rv = runtime_start(n->runtime, err);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "daemon/config.h"
+#include "daemon/tls_options.h"
 
 static int
 add_node(struct plan *p, const char *entry, struct error *err)
@@ -100,14 +101,15 @@ load_secret(const struct config *config, struct plan *p, struct error *err)
     int rv;
 
     if (config->secret_file[0] == '\0') {
-        return p->count == 1
+        return p->count == 1 || tls_options_has_cluster(config)
                    ? 0
                    : error_set(err, QR_EINVAL,
                                "cluster.secret_file is not set, but the "
                                "configuration names %zu nodes: make one with "
                                "`openssl rand -hex 32 > FILE; chmod 400 "
                                "FILE`, copy it to every node, and set "
-                               "cluster.secret_file = FILE",
+                               "cluster.secret_file = FILE; or give each "
+                               "node a certificate (cluster.tls.certfile ...)",
                                p->count);
     }
     rv = secret_load(config->secret_file, &p->secret, err);

@@ -10,6 +10,7 @@
  * nothing else. */
 #include "peer/link.h"
 
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,8 @@
 #include "base/slice.h"
 #include "net/net.h"
 #include "net/stream.h"
+#include "net/tls_store.h"
+#include "peer/certificate.h"
 #include "peer/peers_internal.h"
 
 static const char link_notice[] = "QUORATE-SECRET ";
@@ -131,6 +134,19 @@ link_log_secret(struct link *l, const char *theirs)
               who, theirs, psk_fingerprint(l->psk.psk));
 }
 
+/* The other end wants the secret, where this one has certificates. */
+static void
+link_log_ways(struct link *l)
+{
+    char who[HELLO_TEXT_SIZE];
+
+    link_describe(l, who, sizeof(who));
+    peers_log(l->peers, LOG_ERROR,
+              "%s wants the cluster secret, but this node has certificates "
+              "(cluster.tls); configure all nodes alike",
+              who);
+}
+
 /* TLS failed. */
 static void
 link_fail_tls(struct link *l)
@@ -145,7 +161,7 @@ link_fail_tls(struct link *l)
     link_describe(l, who, sizeof(who));
     peers_log(l->peers, LOG_WARNING, "TLS handshake with %s failed: %s%s", who,
               tls_text(l->tls),
-              l->dialled || l->psk.offered
+              l->dialled || l->psk.offered || l->peers->psk == NULL
                   ? ""
                   : "; it offered no cluster secret, so it is no node");
     link_close(l);
@@ -176,6 +192,25 @@ link_welcome(struct link *l)
     }
 }
 
+/* Whether the other end is who its hello says: with certificates, theirs must
+ * say so, too. */
+static bool
+link_check_name(struct link *l)
+{
+    struct error err = {""};
+    char who[HELLO_TEXT_SIZE];
+
+    if (l->peers->tls == NULL ||
+        certificate_check(tls_ssl(l->tls), l->peers->tls_name,
+                          l->other.node_name, &err) == 0) {
+        return true;
+    }
+    link_describe(l, who, sizeof(who));
+    peers_log(l->peers, LOG_ERROR, "refused a link with %s: %s", who, err.text);
+    link_refuse(l, REFUSAL_NODE, err.text);
+    return false;
+}
+
 static void
 link_on_hello(struct link *l, const struct frame *f)
 {
@@ -185,6 +220,9 @@ link_on_hello(struct link *l, const struct frame *f)
     }
     if (hello_decode(f, &l->other) != 0) {
         link_malformed(l, "a hello that cannot be read");
+        return;
+    }
+    if (!link_check_name(l)) {
         return;
     }
     peers_hello(l);
@@ -314,8 +352,11 @@ link_read(struct link *l)
                       &got);
         if (rv != 0) {
             if (rv != -QR_ECLOSED) {
-                peers_log(l->peers, LOG_ERROR, "link to node %s: %s",
-                          l->other.node_name, tls_text(l->tls));
+                char who[HELLO_TEXT_SIZE];
+
+                link_describe(l, who, sizeof(who));
+                peers_log(l->peers, LOG_ERROR, "link to %s: %s", who,
+                          tls_text(l->tls));
             }
             link_close(l);
             return;
@@ -323,6 +364,22 @@ link_read(struct link *l)
         l->in_end += got;
         link_parse(l);
     }
+}
+
+/* Whether the handshake, which is done, proved what it should. */
+static bool
+link_is_proven(const struct link *l)
+{
+    struct ssl_st *ssl = tls_ssl(l->tls);
+
+    if (l->peers->tls != NULL) {
+        return certificate_is_proven(ssl);
+    }
+    if (!psk_is_proven(ssl)) {
+        return false;
+    }
+    psk_forget(ssl);
+    return true;
 }
 
 /* Go on with TLS; when it is done, say hello. */
@@ -339,7 +396,7 @@ link_handshake(struct link *l)
     if (!done) {
         return;
     }
-    if (!psk_is_proven(tls_ssl(l->tls))) {
+    if (!link_is_proven(l)) {
         link_fail_tls(l);
         return;
     }
@@ -365,7 +422,11 @@ link_read_notice(struct link *l, const struct slice *bytes, size_t *used)
     if (bytes->size == LINK_NOTICE_SIZE) {
         psk_printable(theirs, sizeof(theirs), bytes->data + LINK_NOTICE_PREFIX,
                       8);
-        link_log_secret(l, theirs);
+        if (l->peers->psk == NULL) {
+            link_log_ways(l);
+        } else {
+            link_log_secret(l, theirs);
+        }
         *used = bytes->size;
         link_close(l);
     }
@@ -487,6 +548,26 @@ link_on_timer(uv_timer_t *timer)
     }
 }
 
+/* A session of TLS as the cluster's nodes prove themselves. */
+static void
+link_secure(struct link *l)
+{
+    struct peers *peers = l->peers;
+    SSL_CTX *ctx = NULL;
+
+    if (peers->tls != NULL) {
+        ctx = tls_store_context_mt(peers->tls);
+        l->tls = tls_new(ctx, !l->dialled, link_on_sink, l, &l->psk);
+        SSL_CTX_free(ctx);
+        return;
+    }
+    l->tls =
+        tls_new(psk_ctx(peers->psk), !l->dialled, link_on_sink, l, &l->psk);
+    if (l->dialled) {
+        psk_distrust_certificates(tls_ssl(l->tls));
+    }
+}
+
 void
 link_new(struct peers *peers, struct peer *peer, struct stream *stream)
 {
@@ -513,12 +594,10 @@ link_new(struct peers *peers, struct peer *peer, struct stream *stream)
     ASSERT(rv == 0);
     l->timer.data = l;
     (void)uv_timer_start(&l->timer, link_on_timer, tick, tick);
-    l->tls =
-        tls_new(psk_ctx(peers->psk), !l->dialled, link_on_sink, l, &l->psk);
+    link_secure(l);
     stream_set_drain(stream, LINK_DRAIN_LOW, LINK_DRAIN_HIGH);
     stream_start(stream, &events);
     if (l->dialled) {
-        psk_distrust_certificates(tls_ssl(l->tls));
         link_handshake(l);
     }
 }

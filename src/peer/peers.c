@@ -117,8 +117,9 @@ peers_find(const struct peers *peers, qr_node_id node)
 
 struct peers *
 peers_new(struct net *net, const struct logger *log,
-          const struct peers_identity *identity, const struct secret *secret,
-          const struct peers_limits *limits, const struct peers_events *events)
+          const struct peers_identity *identity,
+          const struct peers_proof *proof, const struct peers_limits *limits,
+          const struct peers_events *events)
 {
     struct peers *peers = mem_zalloc(1, sizeof(*peers));
     uint64_t seed = 0;
@@ -134,7 +135,14 @@ peers_new(struct net *net, const struct logger *log,
     }
     peers_limits_fill(&peers->limits);
     peers->events = *events;
-    peers->psk = psk_new(secret, identity->node_name);
+    if (proof->secret != NULL) {
+        peers->psk = psk_new(proof->secret, identity->node_name);
+    } else {
+        ASSERT(proof->tls != NULL);
+        peers->tls = proof->tls;
+        (void)snprintf(peers->tls_name, sizeof(peers->tls_name), "%s",
+                       proof->tls_name);
+    }
     list_init(&peers->links);
     rng_init(&peers->rng, seed);
     return peers;

@@ -33,6 +33,7 @@ struct error;
 struct logger;
 struct net;
 struct peers;
+struct tls_store;
 
 enum {
     PEERS_HOST_SIZE = 256, /* of a host name, with the NUL */
@@ -103,11 +104,19 @@ struct peers_events {
                     const struct link_peer *peer, struct link_gauge *gauge);
 };
 
-/* Links on NET's loop. LIMITS may be NULL; IDENTITY, SECRET, EVENTS and LIMITS
+/* How the nodes of a cluster prove themselves to each other, in one of two
+ * ways. */
+struct peers_proof {
+    const struct secret *secret; /* all have it; NULL: by certificates */
+    struct tls_store *tls;       /* these; borrowed until peers_free() */
+    const char *tls_name; /* and how they name a node; see certificate.h */
+};
+
+/* Links on NET's loop. LIMITS may be NULL; IDENTITY, PROOF, EVENTS and LIMITS
  * are copied; LOG is borrowed until peers_free. */
 struct peers *peers_new(struct net *net, const struct logger *log,
                         const struct peers_identity *identity,
-                        const struct secret *secret,
+                        const struct peers_proof *proof,
                         const struct peers_limits *limits,
                         const struct peers_events *events);
 

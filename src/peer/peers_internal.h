@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "peer/certificate.h"
 #include "peer/link.h"
 #include "peer/peers.h"
 
@@ -57,7 +58,9 @@ struct peers {
     struct peers_identity self;
     struct peers_limits limits;
     struct peers_events events;
-    struct psk *psk;
+    struct psk *psk;       /* NULL: links are proven by certificates */
+    struct tls_store *tls; /* these */
+    char tls_name[CERTIFICATE_PATTERN_SIZE];
     struct listener *listener;
     struct peer *nodes[QR_NODES_MAX];
     size_t nodes_count;

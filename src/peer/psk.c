@@ -28,7 +28,7 @@ _Static_assert(sizeof(psk_prefix) == PSK_PREFIX_SIZE + 1, "prefix size");
 struct psk {
     unsigned magic;
     SSL_CTX *ctx;
-    struct secret secret;
+    struct secret *secret; /* in secret memory */
     char identity[PSK_IDENTITY_SIZE];
 };
 
@@ -39,7 +39,7 @@ psk_session(SSL *ssl, const struct psk *psk)
     const SSL_CIPHER *cipher = SSL_CIPHER_find(ssl, psk_suite_id);
     bool ok = session != NULL && cipher != NULL;
 
-    ok = ok && SSL_SESSION_set1_master_key(session, psk->secret.key,
+    ok = ok && SSL_SESSION_set1_master_key(session, psk->secret->key,
                                            SECRET_KEY_SIZE) == 1;
     ok = ok && SSL_SESSION_set_cipher(session, cipher) == 1;
     ok = ok && SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1;
@@ -96,7 +96,7 @@ psk_on_find(SSL *ssl, const unsigned char *id, size_t id_size,
     psk_printable(peer->name, sizeof(peer->name), at + 9,
                   id_size - PSK_PREFIX_SIZE - 9);
     peer->mismatch =
-        strcmp(peer->fingerprint, peer->psk->secret.fingerprint) != 0;
+        strcmp(peer->fingerprint, peer->psk->secret->fingerprint) != 0;
     if (!peer->mismatch) {
         *session = psk_session(ssl, peer->psk);
     }
@@ -112,7 +112,8 @@ psk_new(const struct secret *secret, const char *name)
 
     psk->magic = PSK_MAGIC;
     psk->ctx = ctx;
-    psk->secret = *secret;
+    psk->secret = mem_secret_alloc(sizeof(*psk->secret));
+    *psk->secret = *secret;
     (void)snprintf(psk->identity, sizeof(psk->identity), "%s%s %s", psk_prefix,
                    secret->fingerprint, name);
     ok = ok && SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1;
@@ -138,7 +139,7 @@ psk_free(struct psk **pskp)
     OBJ_CHECK(psk, PSK_MAGIC);
     *pskp = NULL;
     SSL_CTX_free(psk->ctx);
-    secret_wipe(&psk->secret);
+    mem_secret_free(psk->secret, sizeof(*psk->secret));
     psk->magic = 0;
     mem_free(psk);
 }
@@ -154,13 +155,23 @@ const char *
 psk_fingerprint(const struct psk *psk)
 {
     OBJ_CHECK(psk, PSK_MAGIC);
-    return psk->secret.fingerprint;
+    return psk->secret->fingerprint;
 }
 
 void
 psk_distrust_certificates(struct ssl_st *ssl)
 {
     SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+}
+
+void
+psk_forget(struct ssl_st *ssl)
+{
+    static const unsigned char nothing[SECRET_KEY_SIZE];
+
+    /* TLS 1.3 makes its traffic keys from it once, and resumes nothing here. */
+    (void)SSL_SESSION_set1_master_key(SSL_get_session(ssl), nothing,
+                                      sizeof(nothing));
 }
 
 bool

@@ -39,6 +39,10 @@ void psk_distrust_certificates(struct ssl_st *ssl);
 /* Whether SSL, its handshake done, was proven by the key and nothing else. */
 bool psk_is_proven(struct ssl_st *ssl);
 
+/* SSL's handshake is done, and the key has served: the session's copy of it is
+ * overwritten. */
+void psk_forget(struct ssl_st *ssl);
+
 /* Copy SIZE bytes at SRC to DST (DST_SIZE bytes, with a NUL), anything that is
  * not printable ASCII as '?': for logs. */
 void psk_printable(char *dst, size_t dst_size, const void *src, size_t size);

@@ -34,7 +34,7 @@ runtime_new(const struct runtime_config *config)
     for (uint16_t i = 0; i < config->shards; i++) {
         shard_init(&rt->shards[i], rt, i);
     }
-    runtime_links_init(rt, config->secret);
+    runtime_links_init(rt, &config->proof);
     return rt;
 }
 

@@ -55,7 +55,7 @@ struct runtime_config {
     const struct logger *log;       /* borrowed until runtime_free; its sink is
                                       called from every shard's thread */
     struct peers_identity identity; /* its `shards` is set from above */
-    const struct secret *secret;    /* NULL: no links */
+    struct peers_proof proof;       /* of links; nothing set: no links */
     struct peers_limits limits;     /* of links, and of mailboxes' windows */
     struct runtime_events events;
 };

@@ -48,8 +48,8 @@ extern const struct env_ops runtime_env_ops;
 /* Tell all shards but the first to stop. From shard 0. */
 void runtime_stop_others(struct runtime *rt);
 
-/* Start the links, if there is a secret (runtime_links.c). */
-void runtime_links_init(struct runtime *rt, const struct secret *secret);
+/* Start the links, if nodes can prove themselves (runtime_links.c). */
+void runtime_links_init(struct runtime *rt, const struct peers_proof *proof);
 /* Each turn of shard 0: read links or not, write what waits. */
 void runtime_links_turn(struct runtime *rt);
 /* Forget all links; when shard 0 stops, and at the end. */

@@ -60,15 +60,15 @@ runtime_links_on_crowd_timer(void *arg)
 }
 
 void
-runtime_links_init(struct runtime *rt, const struct secret *secret)
+runtime_links_init(struct runtime *rt, const struct peers_proof *proof)
 {
     struct peers_events events = {.arg = rt,
                                   .on_frame = runtime_links_on_frame,
                                   .on_link = runtime_links_on_link};
 
     timer_init(&rt->crowd_timer, runtime_links_on_crowd_timer, rt);
-    if (secret != NULL) {
-        rt->peers = peers_new(rt->shards[0].net, rt->log, &rt->identity, secret,
+    if (proof->secret != NULL || proof->tls != NULL) {
+        rt->peers = peers_new(rt->shards[0].net, rt->log, &rt->identity, proof,
                               &rt->limits, &events);
     }
 }

@@ -108,6 +108,9 @@ helper_start(struct helper_world *w, qr_node_id id)
 {
     struct helper_node *n = &w->nodes[id];
     struct peers_events events = {n, on_frame, on_link};
+    struct peers_proof proof = {.secret = n->tls == NULL ? &n->secret : NULL,
+                                .tls = n->tls,
+                                .tls_name = n->tls_name};
     char name[16];
     struct error err;
     int fd = -1;
@@ -117,8 +120,8 @@ helper_start(struct helper_world *w, qr_node_id id)
                  err.text);
     n->port = listener_fd_port(fd);
     n->net = net_new(&w->loop, NULL, NULL);
-    n->peers = peers_new(n->net, &n->logger, &n->identity, &n->secret,
-                         &n->limits, &events);
+    n->peers = peers_new(n->net, &n->logger, &n->identity, &proof, &n->limits,
+                         &events);
     cr_assert_eq(peers_listen(n->peers, fd, &err), 0, "%s", err.text);
     memset(n->epoch, 0, sizeof(n->epoch));
 }

@@ -26,6 +26,8 @@ struct helper_node {
     struct peers *peers;
     struct peers_identity identity;
     struct secret secret;
+    struct tls_store *tls; /* instead of it, if set before the start */
+    const char *tls_name;
     struct peers_limits limits;
     struct logger logger;
     char log[HELPER_LOG_SIZE];

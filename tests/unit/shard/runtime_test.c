@@ -203,7 +203,7 @@ node_new(struct node *n, qr_node_id id, uint16_t shards)
     memset(config.identity.uuid.bytes, (int)id, 16);
     snprintf(config.identity.node_name, sizeof(config.identity.node_name),
              "n%u", id);
-    config.secret = &secret;
+    config.proof.secret = &secret;
     config.limits.dial_min_ms = 5;
     config.limits.window[FRAME_CALL] = 1 << 20;
     config.events = (struct runtime_events){n, on_start, on_stop, on_free};
