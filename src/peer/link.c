@@ -164,7 +164,9 @@ link_fail_tls(struct link *l)
               l->dialled || l->psk.offered || l->peers->psk == NULL
                   ? ""
                   : "; it offered no cluster secret, so it is no node");
-    link_close(l);
+    /* The alert, which says why, should reach the other end. */
+    stream_shut(l->stream, LINK_SHUT_MS);
+    link_end(l);
 }
 
 static void
