@@ -19,19 +19,19 @@ def commit():
 
 
 def by_kind(run, verdict):
-    """{kind: figures}: how often, recovery, unavailability. A round with two
-    kinds counts for both."""
+    """{kind: figures}: how often, recovery, unavailability. Rounds with two
+    kinds at once have a line of their own."""
     rows = collections.defaultdict(lambda: {
         "count": 0, "recovery_max_s": 0.0, "unconfirmed_max_s": 0.0})
     for r in run.rounds:
         gap, _ = verdict.longest_gap(r["begin"], r.get("whole", r["begin"]))
-        for kind in r["kinds"]:
-            row = rows[kind]
-            row["count"] += 1
-            row["recovery_max_s"] = round(max(
-                row["recovery_max_s"], r.get("recovery", 0.0)), 2)
-            row["unconfirmed_max_s"] = round(max(
-                row["unconfirmed_max_s"], gap), 2)
+        r["unconfirmed"] = gap
+        row = rows[r["kinds"][0] if len(r["kinds"]) == 1 else "two at once"]
+        row["count"] += 1
+        row["recovery_max_s"] = round(max(
+            row["recovery_max_s"], r.get("recovery", 0.0)), 2)
+        row["unconfirmed_max_s"] = round(max(
+            row["unconfirmed_max_s"], gap), 2)
     return dict(rows)
 
 
@@ -48,6 +48,8 @@ def make(run, verdict):
         "seconds": round(seconds, 1),
         "rounds": len(run.rounds),
         "counts": dict(verdict.counts),
+        "injected": dict(collections.Counter(
+            kind for r in run.rounds for kind in r["kinds"])),
         "faults": by_kind(run, verdict),
         "recovery_s": {
             "median": recoveries and round(
@@ -66,13 +68,15 @@ def show(result):
     print(f"\n{result['nodes']} nodes, {result['seconds']:.0f} s, "
           f"{result['rounds']} rounds of faults, seed {result['seed']}, "
           f"commit {result['commit']}\n")
-    print(f"{'fault':18} {'times':>5} {'recovery max':>13} "
+    print(f"{'round':18} {'times':>5} {'recovery max':>13} "
           f"{'unconfirmed max':>16}")
     for kind, row in sorted(result["faults"].items()):
         print(f"{kind:18} {row['count']:5} {row['recovery_max_s']:11.2f} s "
               f"{row['unconfirmed_max_s']:14.2f} s")
     print(f"{'calm':18} {'':5} {'':13} "
           f"{result['calm_unconfirmed_max_s']:14.2f} s\n")
+    print("faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(
+        result["injected"].items())) + "\n")
     for name, count in result["counts"].items():
         print(f"{name:18} {count:9}")
     for name in ("disk_bytes", "memory_bytes"):
