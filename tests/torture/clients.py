@@ -199,7 +199,15 @@ class Consumer(Worker):
             if time.monotonic() > ends:
                 if self.random.random() < 0.5:
                     self.vanish()
+                else:
+                    quiet_close(connection)
+                self.away()
                 return
+
+    def away(self):
+        """Leave the queue to others, or to itself."""
+        if self.spec["away_s"] > 0 and not self.quiet.is_set():
+            self.quiet.wait(self.random.uniform(0, self.spec["away_s"]))
 
     def delivered(self, queue, method, properties, body, held):
         parsed = events.parse_body(body)

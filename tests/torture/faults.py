@@ -68,8 +68,8 @@ class Fault:
         return " ".join(f"n{n}" for n in numbers)
 
     def kill(self, *numbers):
-        numbers = [n for n in numbers if n in self.hosts.processes]
-        self.hosts.kill(*numbers)
+        self.context.watch()
+        self.hosts.kill(*[n for n in numbers if n in self.hosts.processes])
 
     def launch(self, *numbers):
         for n in numbers:
@@ -89,6 +89,11 @@ class KillOne(Fault):
 
     def end(self):
         self.launch(*self.victims)
+
+
+@kind("kill-long", hold_s=(25.0, 45.0), weight=0.5)
+class KillLong(KillOne):
+    """Away so long that the others' logs are cut meanwhile."""
 
 
 @kind("kill-minority", nodes_min=5)
@@ -377,6 +382,24 @@ class PowerCutAll(PowerCutOne):
     def begin(self):
         self.victims = list(self.everyone)
         return self.cut_power()
+
+
+@kind("disk-dies", needs_disks=True)
+class DiskDies(PowerCutOne):
+    """Under a node that runs: reading, writing and syncing fail. It may end;
+    it must not confirm what it could not sync."""
+
+    def begin(self):
+        self.victims = [self.one()]
+        self.context.may_end.update(self.victims)
+        self.hosts.break_disk(*self.victims)
+        return self.names(self.victims)
+
+    def end(self):
+        self.kill(*self.victims)
+        self.hosts.renew_disk(*self.victims)
+        self.context.may_end.difference_update(self.victims)
+        self.launch(*self.victims)
 
 
 @kind("disk-full", why_off="a full disk ends the node",

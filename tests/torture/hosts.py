@@ -93,11 +93,11 @@ class Wire:
 class Hosts(Cluster):
     """A Cluster whose nodes have hosts of their own."""
 
-    def __init__(self, folder, nodes, seed, settings):
+    def __init__(self, folder, nodes, seed, settings, shards):
         self.dir = folder
         self.has_disks = True
         self.why_no_disks = ""
-        super().__init__(nodes, 1, settings)
+        super().__init__(nodes, shards, settings)
         names = {f"n{n}": self.host(n) for n in self.numbers}
         names[CLIENTS] = CLIENTS_ADDRESS
         for name in names:
@@ -191,9 +191,9 @@ class Hosts(Cluster):
         command("mount", "-o", "loop,noatime", self.image(n),
                 self.mount_point(n))
 
-    def cut_power(self, *numbers):
-        """Of the disks of these nodes, whose processes are dead: what was not
-        synced is gone."""
+    def break_disk(self, *numbers):
+        """From now on all that these file systems are asked fails, and what
+        was not synced is gone."""
         for n in numbers:
             fd = os.open(self.mount_point(n), os.O_RDONLY)
             try:
@@ -201,9 +201,17 @@ class Hosts(Cluster):
                             struct.pack("I", EXT4_NO_LOG_FLUSH))
             finally:
                 os.close(fd)
+
+    def renew_disk(self, *numbers):
+        """Mount what is left of these, whose processes are dead."""
         for n in numbers:
             command("umount", self.mount_point(n))
             self.mount(n)
+
+    def cut_power(self, *numbers):
+        """Of these nodes, whose processes are dead."""
+        self.break_disk(*numbers)
+        self.renew_disk(*numbers)
 
     def fill_disk(self, n):
         """All but FULL_LEAVES of what is free."""

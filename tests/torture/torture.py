@@ -66,14 +66,14 @@ def specification(options, addresses):
             {"kind": "consumer", "name": f"consumer-{queue}-{number}",
              "queue": queue, "from": [queue] if queue < 5 else [FAN],
              "prefetch": [1, 10, 50, 200], "returns": 0.05, "lives_s": 40,
-             "patience": 0.3}, **changes))
+             "away_s": 0, "patience": 0.3}, **changes))
     for queue in (1, 2, 5, 6):
         consumer(queue, 1)
         consumer(queue, 2)
-    consumer(3, 1, prefetch=[200], patience=0.9, returns=0.3)
+    consumer(3, 1, prefetch=[200], patience=0.9, returns=0.3, away_s=30)
     consumer(4, 1, kind="getter", name="getter-4-1", pause_s=0.02)
-    for i in (1, 2):
-        workers.append({"kind": "churn", "name": f"churn-{i}", "pause_s": 0.5})
+    for i in (1, 2, 3):
+        workers.append({"kind": "churn", "name": f"churn-{i}", "pause_s": 0.2})
     return {"nodes": addresses, "port": AMQP_PORT, "seed": options.seed,
             "queues": QUEUES, "workers": workers}, targets
 
@@ -92,10 +92,12 @@ class Run:
         self.quiet_since = float("inf")
         self.rounds = []    # dicts: kinds, begin, healed, whole, what
         self.clients = []
+        self.may_end = set()  # nodes that a fault lets end in an orderly way
         # Of five nodes, all have a replica of a queue, or three have.
         self.replicas = self.random.choice((3, options.nodes))
         self.hosts = Hosts(folder, options.nodes, options.seed, dict(
-            SETTINGS, **{"quorum_queue.initial_cluster_size": self.replicas}))
+            SETTINGS, **{"quorum_queue.initial_cluster_size": self.replicas}),
+            self.random.choice((1, 2)))
         self.facts = {}
 
     def say(self, text):
@@ -121,9 +123,13 @@ class Run:
         """Nodes do not end by themselves."""
         for n, process in list(self.hosts.processes.items()):
             if process.poll() is not None:
-                self.found("up", f"n{n} has ended by itself with "
-                           f"{process.returncode}: "
-                           f"{self.hosts.log(n).strip().splitlines()[-1:]}")
+                last = self.hosts.log(n).strip().splitlines()[-1:]
+                text = f"n{n} has ended by itself with " \
+                    f"{process.returncode}: {last}"
+                if n in self.may_end and process.returncode >= 0:
+                    self.say(text)
+                else:
+                    self.found("up", text)
                 del self.hosts.processes[n]
 
     def stop(self, n):
@@ -316,7 +322,8 @@ class Run:
 
     def torture(self):
         on, off = self.kinds()
-        self.say(f"{self.replicas} replicas of a queue; file systems of "
+        self.say(f"{self.hosts.settings['node.shards']} shards, "
+                 f"{self.replicas} replicas of a queue; file systems of "
                  "their own: " + (self.hosts.why_no_disks or "yes"))
         self.say("faults: " + ", ".join(kind.name for kind in on))
         for name, why in off.items():
