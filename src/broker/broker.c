@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker/bootstrap.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
@@ -90,7 +91,9 @@ on_queue_gone(void *arg, struct meta_queue *queue)
     }
     if (group != NULL) {
         (void)map_remove(&b->groups, queue->group);
-        queue_group_delete(group);
+        if (!MUTATION(keep_deleted)) {
+            queue_group_delete(group);
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker/bootstrap.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
@@ -122,6 +123,10 @@ machine_apply(void *arg, const struct qr_entry *entry)
     if (entry->body != NULL) {
         meta_machine_apply(b->meta, entry->index, entry->time_ms,
                            entry->body->data, entry->body->size);
+        if (MUTATION(meta_twice)) {
+            meta_machine_apply(b->meta, entry->index, entry->time_ms,
+                               entry->body->data, entry->body->size);
+        }
     } else {
         meta_machine_apply(b->meta, entry->index, entry->time_ms, NULL, 0);
     }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "base/ring.h"
 #include "broker/broker_priv.h"
 #include "broker/queue_client.h"
@@ -244,7 +245,7 @@ publisher_slot_done(struct publisher_impl *p, uint64_t number)
     slot = slot_at(p, number);
     ASSERT(slot->missing > 0);
     slot->missing--;
-    if (slot->missing > 0) {
+    if (slot->missing > 0 && !MUTATION(confirm_first)) {
         return;
     }
     discharge(p, slot->size);

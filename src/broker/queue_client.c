@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker/queue_client_priv.h"
 #include "broker/queue_events.h"
 #include "shard/env.h"
@@ -357,7 +358,9 @@ queue_client_settle(struct queue_client *q, struct consumer_impl *c,
         q->settling_kind = kind;
         client_dirty(q);
     }
-    ranges_add(&q->ids, first, last);
+    if (!MUTATION(settle_less) || first % 100 != 0) {
+        ranges_add(&q->ids, first, last);
+    }
 }
 
 /* ---- life ---- */

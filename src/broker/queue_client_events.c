@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker/frame_reader.h"
 #include "broker/queue_client_priv.h"
 #include "broker/queue_events.h"
@@ -215,11 +216,13 @@ on_delivery(struct queue_client *q, const struct queue_effect *e,
 {
     struct consumer_impl *c = consumer_of_delivery(q, e->consumer);
     struct broker_delivery d = {.id = e->delivery,
-                                .is_redelivered = e->count > 0,
+                                .is_redelivered =
+                                    e->count > 0 && !MUTATION(unflagged),
                                 .delivery_count = e->count};
     struct ask *ask;
 
-    if (c == NULL || e->delivery < c->delivery_next) {
+    if (c == NULL ||
+        (e->delivery < c->delivery_next && !MUTATION(replay_effects))) {
         return;
     }
     if (e->delivery > c->delivery_next) {

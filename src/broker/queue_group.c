@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "broker/queue_client.h"
 #include "broker/queue_events.h"
 #include "broker/queue_group_priv.h"
@@ -127,7 +128,7 @@ machine_apply(void *arg, const struct qr_entry *entry)
     queue_effects_clear(&g->effects);
     queue_machine_apply(g->machine, entry->index, entry->time_ms,
                         entry->body->data, entry->body->size, &g->effects);
-    if (entry->is_leading) {
+    if (entry->is_leading || MUTATION(replay_effects)) {
         perform(g, &g->effects);
     }
 }

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "consensus/internal.h"
 
 static struct parcel *
@@ -249,7 +250,7 @@ outbox_send(struct qr_group *g, const struct raft_message *m)
     if (!window_is_open(peer)) {
         return;
     }
-    need = need_of(g, m);
+    need = MUTATION(no_hold) ? 0 : need_of(g, m);
     if (m->type == RAFT_APPEND_ENTRIES && m->append_entries.n_entries > 0) {
         send_append(g, peer, m, need);
         return;

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "consensus/internal.h"
 
 raft_time
@@ -73,7 +74,7 @@ store_hard(struct qr_group *g)
 {
     uint64_t batch =
         store_hard_state(g->host->store, g->id, raft_current_term(&g->raft),
-                         raft_voted_for(&g->raft));
+                         MUTATION(forget_vote) ? 0 : raft_voted_for(&g->raft));
 
     OBJ_CHECK(g, GROUP_MAGIC);
     g->hard_batch = batch;
@@ -219,6 +220,34 @@ note_state(struct qr_group *g, struct raft_update *u)
     }
 }
 
+/* Only for a mutation: what a majority has, of whatever term. */
+static qr_index
+counted(const struct qr_group *g)
+{
+    const struct raft_configuration *c = &g->raft.configuration;
+    qr_index best = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    for (unsigned i = 0; i < c->n; i++) {
+        raft_index match = 0;
+        unsigned count = 0;
+
+        if (raft_match_index(&g->raft, c->servers[i].id, &match) != 0) {
+            continue;
+        }
+        for (unsigned j = 0; j < c->n; j++) {
+            raft_index other = 0;
+
+            if (c->servers[j].role == RAFT_VOTER &&
+                raft_match_index(&g->raft, c->servers[j].id, &other) == 0) {
+                count += other >= match ? 2 : 0;
+            }
+        }
+        best = count > c->n ? MAX(best, match) : best;
+    }
+    return best;
+}
+
 static void
 carry_out(struct qr_group *g, struct raft_update *u)
 {
@@ -243,6 +272,9 @@ carry_out(struct qr_group *g, struct raft_update *u)
     g->last = raft_last_index(&g->raft);
     if (!g->is_installing) {
         g->commit = MAX(g->commit, raft_commit_index(&g->raft));
+    }
+    if (MUTATION(old_term) && replica_is_leader(g)) {
+        g->commit = MAX(g->commit, counted(g));
     }
 }
 
@@ -534,7 +566,8 @@ report(struct qr_group *g)
     unsigned n = 0;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    while (n < g->reports_count && g->reports[n].batch <= g->host->durable) {
+    while (n < g->reports_count && (MUTATION(early_report) ||
+                                    g->reports[n].batch <= g->host->durable)) {
         index = g->reports[n].index;
         n++;
     }

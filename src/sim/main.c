@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "base/text.h"
 #include "sim/sim_commit.h"
 #include "sim/sim_job.h"
@@ -51,6 +52,7 @@ struct options {
     bool is_quiet;
     bool is_twice;
     bool goes_on;
+    bool is_first;
 };
 
 static const char usage[] =
@@ -65,6 +67,7 @@ static const char usage[] =
     "      --seeds N      how many, each after the other (1)\n"
     "      --minutes N    as many as that takes; ends at the first failure\n"
     "      --jobs N       so many at once (1)\n"
+    "      --first        end at the first failure, with --seeds too\n"
     "      --go-on        do not end at the first failure\n"
     "      --seconds N    virtual seconds under faults (20)\n"
     "      --nodes N      1 to 7; 0: the seed picks\n"
@@ -80,6 +83,7 @@ static const char usage[] =
     "      --no-shrink    do not make a failure's plan smaller\n"
     "      --shrink N     make it smaller for at most N seconds (90)\n"
     "      --keep DIR     write a failure's plan and trace there\n"
+    "      --mutation M   plant a known bug; 'list' prints them\n"
     "      --twice        run each seed twice and compare the traces\n"
     "  -q, --quiet        only failures and the sum\n"
     "  -h, --help         print this\n";
@@ -142,6 +146,28 @@ set_list(struct options *o, int option, const char *text)
     return GO_ON;
 }
 
+static void
+print(struct buf *b)
+{
+    (void)fwrite(b->data, 1, b->size, stdout);
+    (void)fflush(stdout);
+    buf_deinit(b);
+}
+
+static int
+choose_mutation(const char *name)
+{
+    struct buf b;
+
+    if (mutation_select(name)) {
+        return GO_ON;
+    }
+    buf_init(&b);
+    mutation_list(&b);
+    print(&b);
+    return strcmp(name, "list") == 0 ? 0 : EXIT_USAGE;
+}
+
 static int
 set_option(struct options *o, int option, const char *text)
 {
@@ -163,6 +189,11 @@ set_option(struct options *o, int option, const char *text)
         return GO_ON;
     case 'a':
         o->wishes.all_kinds = true;
+        return GO_ON;
+    case 'm':
+        return choose_mutation(text);
+    case 'f':
+        o->is_first = true;
         return GO_ON;
     case 'g':
         o->goes_on = true;
@@ -210,6 +241,8 @@ parse(int argc, char **argv, struct options *o)
         {"trace", no_argument, NULL, 'T'},
         {"no-shrink", no_argument, NULL, 'n'},
         {"all", no_argument, NULL, 'a'},
+        {"mutation", required_argument, NULL, 'm'},
+        {"first", no_argument, NULL, 'f'},
         {"go-on", no_argument, NULL, 'g'},
         {"twice", no_argument, NULL, '2'},
         {"quiet", no_argument, NULL, 'q'},
@@ -286,14 +319,6 @@ make_plan(const struct options *o, struct sim_plan *plan)
         }
     }
     return true;
-}
-
-static void
-print(struct buf *b)
-{
-    (void)fwrite(b->data, 1, b->size, stdout);
-    (void)fflush(stdout);
-    buf_deinit(b);
 }
 
 static void
@@ -431,7 +456,8 @@ now_s(void)
 static bool
 is_enough(const struct pool *p)
 {
-    if (p->total.failed > 0 && p->o->minutes > 0 && !p->o->goes_on) {
+    if (p->total.failed > 0 &&
+        (p->o->is_first || (p->o->minutes > 0 && !p->o->goes_on))) {
         return true;
     }
     return p->o->minutes > 0

@@ -15,6 +15,7 @@
 
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "store/segment.h"
 #include "store/store_impl.h"
 
@@ -342,7 +343,7 @@ batch_submit(struct batch *b)
     b->req.offset = with_header ? 0 : b->offset;
     b->req.iov = b->iov;
     b->req.iov_count = batch_build_iov(b, with_header);
-    b->req.sync = true;
+    b->req.sync = !MUTATION(skip_sync);
     s->is_writing = true;
     s->unsealed = seg;
     s->disk->ops->write(s->disk, &b->req);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "machine/queue/queue_state.h"
 
 enum {
@@ -112,7 +113,8 @@ uint32_t
 queue_consumer_limit(const struct queue_consumer *c)
 {
     ASSERT(c->credit <= QUEUE_CREDIT_MAX);
-    return c->credit == 0 ? QUEUE_CREDIT_MAX : c->credit;
+    return c->credit == 0 || MUTATION(ignore_prefetch) ? QUEUE_CREDIT_MAX
+                                                       : c->credit;
 }
 
 bool

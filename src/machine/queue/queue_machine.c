@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "machine/queue/queue_state.h"
 
 enum {
@@ -157,6 +158,9 @@ queue_apply_may_attach(const struct queue_apply *a,
     if (queue_consumer_find(s, cmd->consumer) != NULL ||
         m->consumer_count == QUEUE_CONSUMERS_MAX) {
         return QUEUE_LIMIT;
+    }
+    if (MUTATION(share_exclusive)) {
+        return QUEUE_OK;
     }
     if (m->exclusive != NULL || (is_exclusive && m->attached_count > 0)) {
         return QUEUE_EXCLUSIVE;
@@ -384,7 +388,7 @@ queue_machine_resend(const struct queue_machine *m, uint64_t session,
     size_t count = 0;
 
     ASSERT(m->magic == QUEUE_MACHINE_MAGIC);
-    if (c == NULL) {
+    if (c == NULL || MUTATION(drop_resend)) {
         return 0;
     }
     for (size_t slot = queue_consumer_seek(c, from);

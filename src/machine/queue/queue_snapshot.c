@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "base/ranges.h"
 
 /* Writes one list. */
@@ -219,6 +220,11 @@ queue_snapshot_result(const struct queue_session *s, struct buf *out)
 
     ASSERT(s->magic == QUEUE_SESSION_MAGIC);
     ASSERT(r->seq <= s->applied);
+    if (MUTATION(drop_dedup)) {
+        buf_put_varint(out, 0);
+        buf_put_varint(out, 0);
+        return;
+    }
     buf_put_varint(out, s->applied);
     buf_put_varint(out, r->seq);
     if (r->seq > 0) {
@@ -331,7 +337,9 @@ queue_snapshot_fresh(const struct queue_machine *m, struct buf *out,
         for (; i < indexes->count && indexes->items[i] <= index; i++) {
             ranges_add(live, indexes->items[i], indexes->items[i]);
         }
-        ranges_add(live, index, index);
+        if (!MUTATION(drop_live) || index % 16 != 0) {
+            ranges_add(live, index, index);
+        }
         queue_writer_add(&w, &h);
     }
     for (; i < indexes->count; i++) {
