@@ -198,7 +198,10 @@ make_faults(struct sim_plan *p, struct rng *rng, bool is_all)
 {
     uint64_t weights[SIM_FAULT_KINDS];
     uint64_t sum = pick_weights(rng, is_all, weights);
-    uint64_t every_us = MAX(some_time(rng, 4ULL * US), (uint64_t)US / 50);
+    /* Now and then a storm: elections upon elections, starts upon starts. */
+    uint64_t every_us = rng_chance(rng, 200000)
+                            ? rng_between(rng, US / 50, US / 10)
+                            : rng_between(rng, US / 10, 2ULL * US);
     uint64_t length_us = some_time(rng, 16ULL * US);
     uint64_t at = FIRST_US;
     bool has_long = rng_chance(rng, 120000) && p->nodes > 1;
