@@ -10,23 +10,23 @@
 #include "base/buf.h"
 
 /* X(name, what is wrong). */
-#define EACH_MUTATION(X)                                                     \
-    X(skip_sync, "the store's writes are not synced")                        \
-    X(no_hold, "messages do not wait for what they promise to be durable")   \
-    X(early_report, "what is not yet durable counts as stored")              \
-    X(forget_vote, "the vote is not stored with the term")                   \
-    X(old_term, "a leader commits entries of old terms by counting")         \
-    X(replay_effects, "every replica performs effects, replay included")     \
-    X(drop_dedup, "a queue's snapshot lacks the publishers' numbers")        \
-    X(drop_resend, "a new leader does not resend what consumers hold")       \
-    X(drop_live, "a snapshot forgets one live entry in sixteen")             \
-    X(ignore_prefetch, "a consumer's credit is ignored")                     \
-    X(share_exclusive, "an exclusive consumer is not alone")                 \
-    X(unflagged, "what is delivered again does not say so")                  \
-    X(meta_twice, "the metadata of shard 0 apply each command twice")        \
-    X(keep_deleted, "a deleted queue's replica stays")                       \
-    X(confirm_first, "a message is confirmed by the first of its queues")    \
-    X(settle_less, "one settled delivery in a hundred is forgotten")         \
+#define EACH_MUTATION(X)                                                   \
+    X(skip_sync, "the store's writes are not synced")                      \
+    X(no_hold, "messages do not wait for what they promise to be durable") \
+    X(early_report, "what is not yet durable counts as stored")            \
+    X(forget_vote, "the vote is not stored with the term")                 \
+    X(old_term, "a leader commits entries of old terms by counting")       \
+    X(replay_effects, "every replica performs effects, replay included")   \
+    X(drop_dedup, "a queue's snapshot lacks the publishers' numbers")      \
+    X(drop_resend, "a new leader does not resend what consumers hold")     \
+    X(drop_live, "a snapshot forgets one live entry in sixteen")           \
+    X(ignore_prefetch, "a consumer's credit is ignored")                   \
+    X(share_exclusive, "an exclusive consumer is not alone")               \
+    X(unflagged, "what is delivered again does not say so")                \
+    X(meta_twice, "the metadata of shard 0 apply each command twice")      \
+    X(keep_deleted, "a deleted queue's replica stays")                     \
+    X(confirm_first, "a message is confirmed by the first of its queues")  \
+    X(settle_less, "one settled delivery in a hundred is forgotten")       \
     X(skip_crc, "what is read is not checked")
 
 #ifdef QUORATE_MUTATIONS
