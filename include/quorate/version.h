@@ -9,7 +9,7 @@ enum {
     QR_PEER_PROTOCOL_MIN = 1, /* oldest link protocol understood */
     QR_PEER_PROTOCOL_MAX = 1, /* newest */
     QR_STORE_FORMAT = 2,      /* docs/formats/store.md */
-    QR_META_MACHINE = 1,      /* version of the metadata machine */
+    QR_META_MACHINE = 2,      /* version of the metadata machine */
     QR_QUEUE_MACHINE = 1      /* version of the queue machine */
 };
 

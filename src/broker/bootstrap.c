@@ -3,6 +3,7 @@
 #include "broker/bootstrap.h"
 
 #include <quorate/host.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "auth/password.h"
@@ -10,6 +11,7 @@
 #include "base/mem.h"
 #include "base/ring.h"
 #include "broker/broker_priv.h"
+#include "broker/cluster.h"
 #include "broker/meta_client.h"
 #include "machine/meta/meta_command.h"
 #include "shard/env.h"
@@ -84,6 +86,26 @@ hash_done(struct work *w)
     mem_free(h);
 }
 
+/* Register the nodes that formed the cluster, so that the id of one that does
+ * not come up before it is replaced is not given out again. */
+static void
+propose_founders(struct broker *b)
+{
+    const struct cluster *c = b->config.founders;
+
+    for (size_t i = 0; c != NULL && i < c->members_count; i++) {
+        const struct cluster_member *m = &c->members[i];
+        struct meta_request *r = meta_request_new(b, NULL, NULL);
+        struct meta_node node = {.id = m->id,
+                                 .name = text_of(m->name),
+                                 .address = text_of(m->address),
+                                 .uuid = m->uuid};
+
+        meta_put_node_add(&r->command, b->session, r->number, &node);
+        meta_request_send(r);
+    }
+}
+
 static bool
 found_vhost(void *arg, const struct meta_vhost *vhost)
 {
@@ -107,6 +129,7 @@ bootstrap_if_empty(struct broker *b)
         return;
     }
     b->is_bootstrapping = true;
+    propose_founders(b);
     h = mem_zalloc(1, sizeof(*h));
     h->work.run = run_hash;
     h->work.done = hash_done;
@@ -127,12 +150,15 @@ check_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
 {
     struct leftovers *l = arg;
     struct broker *b = l->broker;
+    const struct meta_queue *queue = meta_queue_by_group(b->meta, id);
 
-    (void)self;
     (void)is_volatile;
-    if (id >= QR_GROUP_FIRST_QUEUE &&
-        meta_queue_by_group(b->meta, id) == NULL &&
-        id < meta_group_next(b->meta) && qr_host_group(b->host, id) == NULL) {
+    /* A queue that is there may have gone on without this node, or have another
+     * replica here; a later one than the metadata have is only news. */
+    if (id >= QR_GROUP_FIRST_QUEUE && id < meta_group_next(b->meta) &&
+        qr_host_group(b->host, id) == NULL &&
+        (queue == NULL || (broker_replica_of(b, queue) != self &&
+                           (uint32_t)self < meta_queue_incarnation(queue)))) {
         *(qr_group_id *)ring_push_back(&l->ids) = id;
     }
 }
@@ -149,12 +175,47 @@ drop_leftovers(struct broker *b)
         qr_group_id id = *(qr_group_id *)ring_at(&l.ids, i);
 
         log_info(b->log, "queue",
-                 "group %llu was deleted while this node was away: dropping "
-                 "its replica",
+                 "group %llu was deleted, or goes on without this node: "
+                 "dropping its replica",
                  (unsigned long long)id);
         qr_host_forget(b->host, id);
     }
     ring_deinit(&l.ids);
+}
+
+/* The metadata refuses this node's start. */
+static void
+refused(struct broker *b, int status)
+{
+    const struct meta_node *node =
+        meta_node_by_uuid(b->meta, &b->config.node_uuid);
+    char text[BROKER_FAULT_TEXT_SIZE];
+    bool is_removed = node != NULL && node->is_removed;
+
+    if (node == NULL) {
+        log_error(b->log, "cluster",
+                  "the cluster refuses this node's start (status %d): another "
+                  "node has its name or id",
+                  status);
+        return;
+    }
+    if (is_removed) {
+        (void)snprintf(text, sizeof(text),
+                       "node %s (id %u) was removed from the cluster",
+                       b->config.node_name, b->env->node);
+    } else {
+        (void)snprintf(text, sizeof(text),
+                       "node %s runs on an old copy of its data: this is its "
+                       "start %u, and the cluster has seen start %u",
+                       b->config.node_name, b->env->boot, node->boot);
+    }
+    if (b->config.on_unwelcome != NULL) {
+        b->config.on_unwelcome(b->config.arg,
+                               is_removed ? BROKER_REMOVED : BROKER_ROLLED_BACK,
+                               text);
+    } else {
+        log_error(b->log, "cluster", "%s", text);
+    }
 }
 
 static void
@@ -165,14 +226,11 @@ node_up_applied(struct meta_request *r, const struct meta_outcome *outcome,
 
     (void)reply;
     if (outcome->status != META_OK) {
-        log_error(b->log, "cluster",
-                  "the cluster refuses this node's start (status %d): another "
-                  "node has its name or id, it was removed, or its data "
-                  "directory is an old copy",
-                  (int)outcome->status);
+        refused(b, (int)outcome->status);
         return;
     }
     b->is_current = true;
+    b->nodes_changed = true;
     drop_leftovers(b);
 }
 
@@ -184,7 +242,8 @@ bootstrap_node_up(struct broker *b)
                              .name = text_of(b->config.node_name),
                              .address = text_of(b->config.node_address),
                              .uuid = b->config.node_uuid,
-                             .boot = b->env->boot};
+                             .boot = b->env->boot,
+                             .process = b->config.node_process};
 
     r->is_kept = true;
     meta_put_node_up(&r->command, b->session, r->number, &node);
@@ -201,7 +260,10 @@ bootstrap_is_complete(const struct broker *b)
         return false;
     }
     for (size_t i = 0; i < b->config.initial_nodes_count; i++) {
-        if (meta_node(b->meta, b->config.initial_nodes[i]) == NULL) {
+        const struct meta_node *node =
+            meta_node(b->meta, b->config.initial_nodes[i]);
+
+        if (node == NULL || (node->boot == 0 && !node->is_removed)) {
             return false;
         }
     }

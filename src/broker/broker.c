@@ -22,6 +22,7 @@
 #include "broker/publisher.h"
 #include "broker/queue_client.h"
 #include "broker/queue_group.h"
+#include "broker/reconcile.h"
 #include "machine/queue/queue_command.h"
 #include "shard/env.h"
 
@@ -39,21 +40,21 @@ on_outcome(void *arg, const struct meta_outcome *outcome)
     meta_client_outcome(b->meta_client, outcome);
 }
 
-static bool
-is_member(const struct broker *b, const struct meta_queue *queue)
+qr_replica_id
+broker_replica_of(const struct broker *b, const struct meta_queue *queue)
 {
     for (size_t i = 0; i < queue->members_count; i++) {
         if (qr_replica_node(queue->members[i].replica) == b->env->node) {
-            return true;
+            return queue->members[i].replica;
         }
     }
-    return false;
+    return 0;
 }
 
 static bool
 is_hosted_here(const struct broker *b, const struct meta_queue *queue)
 {
-    return is_member(b, queue) &&
+    return broker_replica_of(b, queue) != 0 &&
            env_shard_of(queue->group, b->env->shards) == b->env->shard;
 }
 
@@ -72,6 +73,9 @@ on_queue_created(void *arg, struct meta_queue *queue)
 
     if (queue->owner.node != 0) {
         connections_queue_created(b, queue);
+        if (b->meta_group != NULL) {
+            meta_group_bury_late(b->meta_group, queue);
+        }
     }
     if (is_hosted_here(b, queue) && !is_lost(b, queue) &&
         map_get(&b->groups, queue->group) == NULL) {
@@ -107,11 +111,26 @@ on_queue_members(void *arg, struct meta_queue *queue)
     if (client != NULL) {
         queue_client_members(client);
     }
-    if (group != NULL && !is_member(b, queue)) {
+    if (group != NULL &&
+        broker_replica_of(b, queue) != queue_group_self(group)) {
         (void)map_remove(&b->groups, queue->group);
-        queue_group_delete(group);
+        queue_group_delete(group); /* and broker_group_gone() */
     } else if (group == NULL) {
         on_queue_created(b, queue);
+    }
+    reconcile_group(b, queue->group);
+}
+
+void
+broker_group_gone(struct broker *b, qr_group_id group, qr_replica_id self)
+{
+    const struct meta_queue *queue = meta_queue_by_group(b->meta, group);
+
+    /* An earlier one: this copy of the metadata lags. */
+    if (queue != NULL && broker_replica_of(b, queue) > self &&
+        map_get(&b->groups, group) == NULL && is_hosted_here(b, queue) &&
+        !is_lost(b, queue)) {
+        (void)queue_group_open(b, queue);
     }
 }
 
@@ -137,14 +156,30 @@ on_node(void *arg, const struct meta_node *node)
     struct broker *b = arg;
     const struct node_state *dead;
 
-    if (node->id == b->env->node || node->boot == 0 || node->is_removed) {
+    if (node->id == b->env->node || (node->boot == 0 && !node->is_removed)) {
         return;
     }
-    dead = nodes_known(&b->nodes, node->id, node->boot,
-                       b->env->ops->now_ms(b->env));
+    dead = node->is_removed ? nodes_removed(&b->nodes, node->id)
+                            : nodes_known(&b->nodes, node->id, node->boot,
+                                          b->env->ops->now_ms(b->env));
     if (dead != NULL) {
         node_dead(b, dead);
     }
+}
+
+static void
+on_node_changed(void *arg, const struct meta_node *node)
+{
+    struct broker *b = arg;
+
+    b->nodes_changed = true;
+    if (node->id == b->env->node && node->is_removed && b->is_current &&
+        b->config.on_unwelcome != NULL) {
+        b->config.on_unwelcome(b->config.arg, BROKER_REMOVED,
+                               "this node was removed from the cluster");
+    }
+    on_node(b, node);
+    reconcile_nodes(b);
 }
 
 static void
@@ -209,6 +244,9 @@ on_link(void *arg, enum link_event event, const struct link_peer *peer)
     if (event == LINK_UP && b->meta_group != NULL) {
         meta_group_link_up(b->meta_group, peer->node);
     }
+    if (event == LINK_UP) {
+        reconcile_nodes(b);
+    }
     if (event == LINK_SILENT) {
         return; /* it may yet speak; the link is still up */
     }
@@ -231,6 +269,11 @@ on_turn(void *arg)
 
     OBJ_CHECK(b, BROKER_MAGIC);
     calls_run(b);
+    if (b->nodes_changed && b->is_current && b->env->shard == 0 &&
+        b->config.on_nodes != NULL) {
+        b->nodes_changed = false;
+        b->config.on_nodes(b->config.arg);
+    }
     while (!list_is_empty(&b->dirty_clients)) {
         queue_client_flush(queue_client_of_dirty(b->dirty_clients.next));
     }
@@ -251,7 +294,9 @@ on_turn(void *arg)
 static bool
 note_node(void *arg, const struct meta_node *node)
 {
-    on_node(arg, node);
+    if (!node->is_removed) {
+        on_node(arg, node);
+    }
     return true;
 }
 
@@ -333,7 +378,7 @@ broker_new(const struct broker_config *config)
                                  .on_queue_created = on_queue_created,
                                  .on_queue_members = on_queue_members,
                                  .on_queue_gone = on_queue_gone,
-                                 .on_node = on_node,
+                                 .on_node = on_node_changed,
                                  .on_vhost_gone = on_vhost_gone,
                                  .on_user = on_user};
     struct broker *b = mem_zalloc(1, sizeof(*b));
@@ -369,8 +414,17 @@ broker_start(struct broker *b, struct error *err)
             return -QR_EFORMAT;
         }
     }
+    b->reconciler = reconciler_new(b);
     bootstrap_node_up(b);
     return 0;
+}
+
+void
+broker_lost_replica(struct broker *b, qr_group_id group, qr_replica_id replica)
+{
+    if (b != NULL && b->reconciler != NULL) {
+        reconcile_lost(b, group, replica);
+    }
 }
 
 void
@@ -396,6 +450,9 @@ broker_free(struct broker **broker)
         pos = 0;
         (void)map_next(&b->groups, &pos, &id, (void **)&group);
         queue_group_free(group);
+    }
+    if (b->reconciler != NULL) {
+        reconciler_free(&b->reconciler);
     }
     meta_client_free(&b->meta_client);
     meta_group_free(&b->meta_group);

@@ -30,6 +30,7 @@ struct broker_call;
 struct broker_consumer;
 struct broker_publisher;
 struct buf;
+struct cluster;
 struct env;
 struct error;
 struct publishing;
@@ -335,6 +336,11 @@ void broker_shutdown(struct broker *b);
 const char *broker_cluster_name(const struct broker *b);
 bool broker_is_ready(const struct broker *b);
 
+enum broker_unwelcome {
+    BROKER_ROLLED_BACK,
+    BROKER_REMOVED
+};
+
 struct broker_user_config {
     const char *name;
     const char *password;
@@ -347,6 +353,8 @@ struct broker_config {
     const char *node_name;
     const char *node_address; /* of its links */
     struct uuid node_uuid;
+    uint64_t node_process; /* a random number of this start; all shards have
+                              the same */
     /* Made when the metadata is empty (default_user, default_vhost). */
     const char *default_user;
     const char *default_pass;
@@ -361,10 +369,23 @@ struct broker_config {
      * reached, and gave what its consumers held to others: nothing that it
      * sends is listened to any more, and it must start again. */
     void (*on_given_up)(void *arg);
+    /* The cluster does not know this node as what it takes itself for; TEXT
+     * says why. It must not go on: BROKER_ROLLED_BACK: its data are an old copy
+     * (set them aside and start blank); BROKER_REMOVED: it was removed. May be
+     * NULL. */
+    void (*on_unwelcome)(void *arg, enum broker_unwelcome why,
+                         const char *text);
+    /* Shard 0: the metadata are current and their nodes are not what was told
+     * before: broker_meta() has them, removed ones included. May be NULL. */
+    void (*on_nodes)(void *arg);
     void *arg;
-    /* First members of the metadata group: node ids, equal on every node. */
+    /* First members of the metadata group: node ids, equal on every node that
+     * formed the cluster; none on one that joined it. */
     const qr_node_id *initial_nodes;
     size_t initial_nodes_count;
+    /* The same nodes with names, UUIDs and addresses, borrowed; NULL: unknown,
+     * they make themselves known. */
+    const struct cluster *founders;
 };
 /* The broker of config->env's shard, registered with it. Config strings are
  * borrowed for its life. */
@@ -379,5 +400,9 @@ void broker_free(struct broker **b);
 enum qr_unknown broker_unknown_group(struct broker *b, qr_group_id group,
                                      qr_node_id from);
 void broker_deleted_group(struct broker *b, qr_group_id group);
+/* For qr_host_config.lost: REPLICA of GROUP, which is led here, has lost its
+ * memory and is to be replaced. */
+void broker_lost_replica(struct broker *b, qr_group_id group,
+                         qr_replica_id replica);
 
 #endif

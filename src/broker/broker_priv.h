@@ -29,6 +29,7 @@ struct meta_client;
 struct meta_group;
 struct queue_client;
 struct queue_group;
+struct reconciler;
 
 enum broker_frame_kind {
     /* Queue client -> a replica's shard (FRAME_TO_GROUP). */
@@ -49,7 +50,16 @@ enum broker_frame_kind {
     BROKER_META_ENTRY,    /* shard 0 -> other shards: an applied entry */
     BROKER_META_SNAPSHOT, /* shard 0 -> other shards: a restored snapshot */
     BROKER_META_APPLIED,  /* to all nodes: arg = index applied by all shards */
-    BROKER_META_LEADER    /* not the leader; arg: node that leads or 0 */
+    BROKER_META_LEADER,   /* not the leader; arg: node that leads or 0 */
+    BROKER_META_JOIN,     /* to the leader: a blank node asks to join */
+    BROKER_META_JOIN_NO   /* its answer, if it refuses: UUID, text */
+};
+
+/* joining.c: what the leader said of a node that asked here. */
+struct join_news {
+    struct uuid uuid;
+    uint64_t at_ms;
+    char text[512]; /* "": nothing */
 };
 
 struct broker {
@@ -84,9 +94,13 @@ struct broker {
     bool is_shutting_down;
     bool is_current; /* this start is in the metadata: it is up to date */
     bool is_bootstrapping;
+    bool is_joining;            /* a node is being taken in */
+    bool nodes_changed;         /* tell config.on_nodes when current */
+    struct join_news join_news; /* shard 0 */
     struct timer nodes_timer;
-    struct login *login;   /* login.c */
-    struct access *access; /* access.c */
+    struct reconciler *reconciler; /* NULL until started */
+    struct login *login;           /* login.c */
+    struct access *access;         /* access.c */
 };
 
 enum {
@@ -148,6 +162,13 @@ bool broker_is_loopback_user(const struct broker *b, const char *user,
 /* access.c */
 void access_init(struct broker *b);
 void access_deinit(struct broker *b);
+
+/* broker.c: replica SELF of GROUP here is gone. If the metadata have another
+ * one for this node by now, start that. */
+void broker_group_gone(struct broker *b, qr_group_id group, qr_replica_id self);
+/* broker.c: the replica that QUEUE has on this node, 0 if none. */
+qr_replica_id broker_replica_of(const struct broker *b,
+                                const struct meta_queue *queue);
 
 /* queues.c: the queue of GROUP lost its last consumer; if it is auto-delete,
  * delete it. Called on the leader. */

@@ -19,7 +19,9 @@
 #include "base/mutation.h"
 #include "broker/bootstrap.h"
 #include "broker/broker_priv.h"
+#include "broker/joining.h"
 #include "broker/meta_client.h"
+#include "broker/reconcile.h"
 #include "machine/meta/meta_command.h"
 #include "shard/env.h"
 
@@ -201,6 +203,7 @@ machine_standing(void *arg, const struct qr_standing *standing)
     }
     if (standing->is_leader) {
         bootstrap_if_empty(b);
+        reconcile_group(b, QR_GROUP_META);
     }
 }
 
@@ -378,6 +381,10 @@ meta_group_frame(struct broker *b, struct meta_group *g, struct address from,
             on_snapshot(b, f);
         }
         break;
+    case BROKER_META_JOIN:
+    case BROKER_META_JOIN_NO:
+        joining_frame(b, from, f);
+        break;
     case BROKER_META_LEADER:
         if (is_local) {
             b->meta_leader = (qr_node_id)f->arg;
@@ -502,6 +509,20 @@ meta_group_node_dead(struct meta_group *g, const struct node_state *state)
     OBJ_CHECK(g, META_GROUP_MAGIC);
     ASSERT(state->node != g->broker->env->node);
     meta_each_vhost(g->broker->meta, bury_in_vhost, &burial);
+}
+
+void
+meta_group_bury_late(struct meta_group *g, struct meta_queue *queue)
+{
+    const struct meta_owner *owner = &queue->owner;
+    struct node_state dead = {.node = owner->node, .boot_dead = owner->boot};
+    struct burial burial = {.broker = g->broker, .dead = &dead};
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    if (owner->node != g->broker->env->node &&
+        nodes_is_dead(&g->broker->nodes, owner->node, owner->boot)) {
+        (void)bury_queue(&burial, queue);
+    }
 }
 
 struct qr_group *

@@ -11,6 +11,7 @@
 struct broker;
 struct error;
 struct meta_group;
+struct meta_queue;
 struct node_state;
 struct qr_group;
 
@@ -30,6 +31,10 @@ void meta_group_link_up(struct meta_group *g, qr_node_id node);
 /* STATE's node has died (its starts up to boot_dead): what its connections
  * owned alone goes with them. */
 void meta_group_node_dead(struct meta_group *g, const struct node_state *state);
+
+/* An exclusive QUEUE appears: if its owner's node is known dead already, the
+ * declaration came after the burial; let it go, too. */
+void meta_group_bury_late(struct meta_group *g, struct meta_queue *queue);
 
 /* Its group in the host, borrowed; NULL once this node was removed from it. */
 struct qr_group *meta_group_raft(const struct meta_group *g);

@@ -20,7 +20,13 @@ nodes_get(struct nodes *n, qr_node_id node)
             return &n->items[i];
         }
     }
-    if (n->count == QR_NODES_MAX) {
+    for (size_t i = 0; n->count == NODES_MAX && i < NODES_MAX; i++) {
+        if (n->items[i].is_removed) {
+            n->items[i] = (struct node_state){.node = node};
+            return &n->items[i];
+        }
+    }
+    if (n->count == NODES_MAX) {
         return NULL;
     }
     n->items[n->count].node = node;
@@ -53,6 +59,18 @@ nodes_known(struct nodes *n, qr_node_id node, uint32_t boot, uint64_t now_ms)
     return s->boot > 0 && mark_dead(s, s->boot - 1) ? s : NULL;
 }
 
+struct node_state *
+nodes_removed(struct nodes *n, qr_node_id node)
+{
+    struct node_state *s = nodes_get(n, node);
+
+    if (s == NULL) {
+        return NULL;
+    }
+    s->is_removed = true;
+    return mark_dead(s, UINT32_MAX) ? s : NULL;
+}
+
 bool
 nodes_is_dead(const struct nodes *n, qr_node_id node, uint32_t boot)
 {
@@ -71,7 +89,7 @@ nodes_link_event(struct nodes *n, enum link_event event,
     struct node_state *s = nodes_get(n, peer->node);
     bool is_news = false;
 
-    if (s == NULL) {
+    if (s == NULL || s->is_removed) {
         return NULL;
     }
     switch (event) {

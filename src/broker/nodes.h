@@ -22,7 +22,8 @@
 enum {
     /* Unreachable for this long: its consumers' messages return. A node cut
      * off gives up its own consumers before (QUEUE_CLIENT_LOST_MS). */
-    NODES_LOST_MS = 30000
+    NODES_LOST_MS = 30000,
+    NODES_MAX = 2 * QR_NODES_MAX /* removed ones make room for new ones */
 };
 
 struct node_state {
@@ -31,10 +32,11 @@ struct node_state {
     uint32_t boot;      /* newest seen, 0 = none */
     uint32_t boot_dead; /* starts up to this one are dead */
     uint64_t lost_ms;   /* since when, if not linked */
+    bool is_removed;
 };
 
 struct nodes {
-    struct node_state items[QR_NODES_MAX];
+    struct node_state items[NODES_MAX];
     size_t count;
 };
 
@@ -47,6 +49,9 @@ struct node_state *nodes_get(struct nodes *n, qr_node_id node);
  * the state if its `boot_dead` has grown, else NULL. */
 struct node_state *nodes_known(struct nodes *n, qr_node_id node, uint32_t boot,
                                uint64_t now_ms);
+/* NODE was removed from the cluster: all its starts are dead, for good. As
+ * nodes_known(). */
+struct node_state *nodes_removed(struct nodes *n, qr_node_id node);
 /* Whether start BOOT of NODE is dead. */
 bool nodes_is_dead(const struct nodes *n, qr_node_id node, uint32_t boot);
 /* Take note of a link event at NOW_MS; returns the state if its `boot_dead`

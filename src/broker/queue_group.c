@@ -27,6 +27,7 @@
 #include "broker/queue_client.h"
 #include "broker/queue_events.h"
 #include "broker/queue_group_priv.h"
+#include "broker/reconcile.h"
 #include "machine/queue/queue_command.h"
 #include "shard/env.h"
 
@@ -206,6 +207,7 @@ scan_session(void *arg, uint64_t session)
     struct dead_scan *scan = arg;
     struct broker *b = scan->group->broker;
     qr_node_id node = session_node(session);
+    const struct meta_node *known = meta_node(b->meta, node);
     const struct node_state *state;
     uint32_t dead;
 
@@ -214,6 +216,8 @@ scan_session(void *arg, uint64_t session)
     }
     if (node == b->env->node) {
         dead = b->env->boot - 1;
+    } else if (known != NULL && known->is_removed) {
+        dead = UINT32_MAX;
     } else {
         state = nodes_get(&b->nodes, node);
         dead = state == NULL ? 0 : state->boot_dead;
@@ -284,6 +288,7 @@ machine_standing(void *arg, const struct qr_standing *standing)
     if (standing->is_leader) {
         bury(g);
         check_unused(g);
+        reconcile_group(g->broker, g->id);
     }
     client = map_get(&g->broker->clients, g->id);
     if (client != NULL) {
@@ -308,10 +313,18 @@ group_free(struct queue_group *g)
     mem_free(g);
 }
 
+/* The replica is gone. If the metadata have a later incarnation for this node,
+ * which came while this one was there, it is opened now. */
 static void
 machine_gone(void *arg)
 {
-    group_free(arg);
+    struct queue_group *g = arg;
+    struct broker *b = g->broker;
+    qr_group_id id = g->id;
+    qr_replica_id self = g->self;
+
+    group_free(g);
+    broker_group_gone(b, id, self);
 }
 
 static const struct qr_machine_ops machine_ops = {
@@ -360,14 +373,15 @@ queue_group_open(struct broker *b, const struct meta_queue *queue)
         if (qr_replica_node(m->replica) == b->env->node) {
             config.self = m->replica;
         }
-        if (m->is_voter) {
+        if (m->is_voter && meta_queue_is_original(queue)) {
             members[config.members_count].id = m->replica;
             members[config.members_count].role = QR_ROLE_VOTER;
             config.members_count++;
         }
     }
     ASSERT(config.self != 0);
-    config.stand = queue->stand == b->env->node;
+    g->self = config.self;
+    config.stand = queue->stand == b->env->node && config.members_count > 0;
     config.is_volatile = queue->owner.node != 0;
     error_clear(&err);
     (void)map_put(&b->groups, g->id, g);
@@ -600,6 +614,12 @@ queue_group_node_dead(struct queue_group *g, const struct node_state *state)
 }
 
 /* ---- views ---- */
+
+qr_replica_id
+queue_group_self(const struct queue_group *g)
+{
+    return g->self;
+}
 
 struct qr_group *
 queue_group_raft(const struct queue_group *g)

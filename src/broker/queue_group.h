@@ -37,6 +37,7 @@ void queue_group_node_dead(struct queue_group *g,
 /* What it is made of, borrowed. */
 struct qr_group *queue_group_raft(const struct queue_group *g);
 struct queue_machine *queue_group_machine(const struct queue_group *g);
+qr_replica_id queue_group_self(const struct queue_group *g);
 /* Where it believes the leader to be, 0 = unknown. */
 qr_node_id queue_group_leader(const struct queue_group *g);
 

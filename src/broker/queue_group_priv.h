@@ -34,6 +34,7 @@ struct queue_group {
     unsigned magic;
     struct broker *broker;
     qr_group_id id;
+    qr_replica_id self;
     struct qr_group *raft;
     struct queue_machine *machine;
     struct queue_effects effects;

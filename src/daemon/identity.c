@@ -1,17 +1,21 @@
 /* See identity.h. The file is a few `key value` lines:
  *
- *   version 1
+ *   version 2
  *   uuid UUID
- *   boot N
  *   shards N
- *   cluster UUID            (when formed)
- *   member ID UUID NAME     (one a node, when formed)
+ *   node ID                 (when of a cluster)
+ *   start NUMBER PROCESS    (one a start, newest first)
+ *   cluster ...             (broker/cluster.h, when of a cluster)
  */
 #include "daemon/identity.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -25,7 +29,10 @@
 
 enum {
     PATH_SIZE = 4200,
-    WORDS_MAX = 4
+    LINE_SIZE = 640,
+    WORDS_MAX = 3,
+    PROCESS_DIGITS = 16,
+    NFTW_FILES = 16
 };
 
 static int
@@ -36,22 +43,54 @@ io_error(struct error *err, const char *path)
 
 /* ---- text ---- */
 
-void
-identity_put_cluster(struct buf *out, const struct identity *id)
+/* start NUMBER PROCESS: newest first, so each is one before the last. */
+static int
+parse_start(struct identity *id, const char *number, const char *process)
 {
-    char text[UUID_TEXT_SIZE];
+    struct starts *s = &id->starts;
+    uint64_t boot;
+    uint64_t value;
+    char *end = NULL;
 
-    uuid_format(&id->cluster, text);
-    buf_putf(out, "cluster %s\n", text);
-    for (size_t i = 0; i < id->members_count; i++) {
-        const struct identity_member *m = &id->members[i];
-
-        uuid_format(&m->uuid, text);
-        buf_putf(out, "member %u %s %s\n", m->id, text, m->name);
+    if (parse_u64(number, strlen(number), 1, UINT32_MAX - 1, &boot) != 0 ||
+        s->count == STARTS_MAX || strlen(process) != PROCESS_DIGITS) {
+        return -QR_EFORMAT;
     }
+    errno = 0;
+    value = strtoull(process, &end, 16);
+    if (errno != 0 || *end != '\0' || value == 0 ||
+        (s->count > 0 && boot + s->count != s->boot)) {
+        return -QR_EFORMAT;
+    }
+    s->boot = s->count == 0 ? (uint32_t)boot : s->boot;
+    s->process[s->count++] = value;
+    return 0;
 }
 
-/* Cut LINE at blanks into at most WORDS_MAX words; the last takes the rest. */
+static int
+parse_pair(struct identity *id, const char *key, const char *value)
+{
+    uint64_t number;
+    int rv;
+
+    if (strcmp(key, "uuid") == 0) {
+        return uuid_parse(value, &id->uuid);
+    }
+    if (strcmp(key, "node") == 0) {
+        rv = parse_u64(value, strlen(value), 1, UINT16_MAX, &number);
+        id->node = rv == 0 ? (qr_node_id)number : id->node;
+        return rv;
+    }
+    if (strcmp(key, "shards") == 0) {
+        rv = parse_u64(value, strlen(value), 1, QR_SHARDS_MAX, &number);
+        id->shards = rv == 0 ? (uint16_t)number : id->shards;
+        return rv;
+    }
+    return strcmp(key, "version") == 0 && strcmp(value, "2") == 0 ? 0
+                                                                  : -QR_EFORMAT;
+}
+
+/* Cut LINE at blanks into WORDS. */
 static size_t
 split(char *line, char *words[WORDS_MAX])
 {
@@ -59,80 +98,39 @@ split(char *line, char *words[WORDS_MAX])
 
     while (*line != '\0' && count < WORDS_MAX) {
         words[count++] = line;
-        if (count == WORDS_MAX) {
-            break;
-        }
         line += strcspn(line, " ");
         if (*line == ' ') {
             *line++ = '\0';
         }
     }
-    return count;
-}
-
-static int
-parse_member(struct identity *id, char *words[WORDS_MAX], size_t count)
-{
-    struct identity_member *m = &id->members[id->members_count];
-    uint64_t number;
-
-    if (count != 4 || id->members_count == IDENTITY_MEMBERS_MAX ||
-        strlen(words[3]) > QR_NAME_SIZE_MAX ||
-        parse_u64(words[1], strlen(words[1]), 1, UINT16_MAX, &number) != 0 ||
-        uuid_parse(words[2], &m->uuid) != 0) {
-        return -QR_EFORMAT;
-    }
-    m->id = (qr_node_id)number;
-    memcpy(m->name, words[3], strlen(words[3]) + 1);
-    id->members_count++;
-    return 0;
+    return *line == '\0' ? count : 0;
 }
 
 static int
 parse_line(struct identity *id, char *line)
 {
     char *words[WORDS_MAX];
-    size_t count = split(line, words);
-    uint64_t number;
+    size_t count;
+    int rv;
 
-    if (count == 0) {
+    if (line[0] == '\0') {
         return 0;
     }
-    if (strcmp(words[0], "member") == 0) {
-        return parse_member(id, words, count);
+    rv = cluster_get_line(&id->cluster, line);
+    if (rv != 0) {
+        return rv < 0 ? rv : 0;
     }
-    if (count != 2) {
-        return -QR_EFORMAT;
+    count = split(line, words);
+    if (count == 3 && strcmp(words[0], "start") == 0) {
+        return parse_start(id, words[1], words[2]);
     }
-    if (strcmp(words[0], "uuid") == 0) {
-        return uuid_parse(words[1], &id->uuid);
-    }
-    if (strcmp(words[0], "cluster") == 0) {
-        return uuid_parse(words[1], &id->cluster);
-    }
-    if (strcmp(words[0], "boot") == 0) {
-        int rv =
-            parse_u64(words[1], strlen(words[1]), 0, UINT32_MAX - 1, &number);
-
-        id->boot = rv == 0 ? (uint32_t)number : id->boot;
-        return rv;
-    }
-    if (strcmp(words[0], "shards") == 0) {
-        int rv =
-            parse_u64(words[1], strlen(words[1]), 1, QR_SHARDS_MAX, &number);
-
-        id->shards = rv == 0 ? (uint16_t)number : id->shards;
-        return rv;
-    }
-    return strcmp(words[0], "version") == 0 && strcmp(words[1], "1") == 0
-               ? 0
-               : -QR_EFORMAT;
+    return count == 2 ? parse_pair(id, words[0], words[1]) : -QR_EFORMAT;
 }
 
 static int
 parse(struct identity *id, const char *text, size_t size, struct error *err)
 {
-    char line[512];
+    char line[LINE_SIZE];
     size_t at = 0;
 
     while (at < size) {
@@ -151,27 +149,6 @@ parse(struct identity *id, const char *text, size_t size, struct error *err)
         }
         at += length + 1;
     }
-    return 0;
-}
-
-int
-identity_get_cluster(struct identity *id, const char *text, size_t size,
-                     struct error *err)
-{
-    struct identity copy = *id;
-    int rv;
-
-    copy.members_count = 0;
-    rv = parse(&copy, text, size, err);
-    if (rv != 0) {
-        return rv;
-    }
-    if (uuid_is_nil(&copy.cluster) || copy.members_count == 0) {
-        return error_set(err, QR_EFORMAT, "no cluster in it");
-    }
-    id->cluster = copy.cluster;
-    memcpy(id->members, copy.members, sizeof(id->members));
-    id->members_count = copy.members_count;
     return 0;
 }
 
@@ -220,12 +197,19 @@ identity_save(const char *dir, const struct identity *id, struct error *err)
     (void)snprintf(fresh, sizeof(fresh), "%s/identity.new", dir);
     buf_init(&out);
     uuid_format(&id->uuid, text);
-    buf_putf(&out, "version 1\nuuid %s\nboot %u\n", text, id->boot);
+    buf_putf(&out, "version 2\nuuid %s\n", text);
+    for (uint32_t i = 0; i < id->starts.count; i++) {
+        buf_putf(&out, "start %u %016llx\n", id->starts.boot - i,
+                 (unsigned long long)id->starts.process[i]);
+    }
+    if (id->node != 0) {
+        buf_putf(&out, "node %u\n", id->node);
+    }
     if (id->shards != 0) {
         buf_putf(&out, "shards %u\n", id->shards);
     }
-    if (!uuid_is_nil(&id->cluster)) {
-        identity_put_cluster(&out, id);
+    if (!uuid_is_nil(&id->cluster.id)) {
+        cluster_put(&out, &id->cluster);
     }
     fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
@@ -309,13 +293,44 @@ make_dirs(const char *dir, struct error *err)
     return 0;
 }
 
+/* Whether DIR has logs, though it has no identity: what was set aside when the
+ * power failed. Nothing may be built on them. */
+static bool
+has_logs(const char *dir)
+{
+    char path[PATH_SIZE];
+    struct stat st;
+
+    (void)snprintf(path, sizeof(path), "%s/shard-0", dir);
+    return stat(path, &st) == 0;
+}
+
+/* A blank node's identity, in DIR; PATH is scratch. */
+static int
+make(const char *dir, struct identity *id, char *path, struct error *err)
+{
+    uint8_t random[16];
+    int rv = 0;
+
+    if (has_logs(dir)) {
+        rv = identity_set_aside(dir, path, PATH_SIZE, err);
+    }
+    if (rv == 0 && getrandom(random, sizeof(random), 0) != sizeof(random)) {
+        rv = io_error(err, "getrandom");
+    }
+    if (rv == 0) {
+        id->uuid = uuid_from_random(random);
+    }
+    return rv;
+}
+
 int
 identity_open(const char *dir, struct identity *out, int *lock,
               struct error *err)
 {
     char path[PATH_SIZE];
     struct identity id = {0};
-    uint8_t random[16];
+    uint64_t process = 0;
     int rv = make_dirs(dir, err);
 
     if (rv == 0) {
@@ -327,15 +342,15 @@ identity_open(const char *dir, struct identity *out, int *lock,
     (void)snprintf(path, sizeof(path), "%s/identity", dir);
     rv = load(path, &id, err);
     if (rv == -QR_ENOENT) {
-        if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+        rv = make(dir, &id, path, err);
+    }
+    while (rv == 0 && process == 0) {
+        if (getrandom(&process, sizeof(process), 0) != sizeof(process)) {
             rv = io_error(err, "getrandom");
-        } else {
-            id.uuid = uuid_from_random(random);
-            rv = 0;
         }
     }
-    id.boot++;
     if (rv == 0) {
+        starts_push(&id.starts, process);
         rv = identity_save(dir, &id, err);
     }
     if (rv != 0) {
@@ -344,6 +359,139 @@ identity_open(const char *dir, struct identity *out, int *lock,
     }
     *out = id;
     return 0;
+}
+
+/* ---- setting aside ---- */
+
+/* nftw() calls it for each file of a copy, deepest first. */
+static int
+delete_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+/* The numbers of the copies that DIR keeps: how many, and the least and the
+ * greatest. */
+static size_t
+count_aside(const char *dir, uint64_t *least, uint64_t *greatest)
+{
+    static const char prefix[] = "set-aside-";
+    DIR *d = opendir(dir);
+    const struct dirent *e;
+    size_t count = 0;
+
+    *least = UINT64_MAX;
+    *greatest = 0;
+    /* One directory of its own: no thread shares it.
+     * NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        const char *number = e->d_name + sizeof(prefix) - 1;
+        uint64_t n;
+
+        if (strncmp(e->d_name, prefix, sizeof(prefix) - 1) == 0 &&
+            parse_u64(number, strlen(number), 1, UINT32_MAX, &n) == 0) {
+            count++;
+            *least = MIN(*least, n);
+            *greatest = MAX(*greatest, n);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    return count;
+}
+
+/* Whether ENTRY of the data directory is what a node is made of. */
+static bool
+is_data(const char *entry)
+{
+    return strcmp(entry, "identity") == 0 || strncmp(entry, "shard-", 6) == 0;
+}
+
+/* Move what is_data() from DIR to TO, but the identity, which is moved before:
+ * a crash in between leaves no node that takes itself for the old one. */
+static int
+move_logs(const char *dir, const char *to, struct error *err)
+{
+    DIR *d = opendir(dir);
+    int target = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const struct dirent *e;
+    int rv = d == NULL || target < 0 ? io_error(err, dir) : 0;
+
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    while (rv == 0 && (e = readdir(d)) != NULL) {
+        if (is_data(e->d_name) &&
+            renameat(dirfd(d), e->d_name, target, e->d_name) != 0) {
+            rv = io_error(err, e->d_name);
+        }
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    if (target >= 0) {
+        (void)close(target);
+    }
+    return rv;
+}
+
+/* Make room for one more copy. */
+static int
+delete_oldest(const char *dir, uint64_t *greatest, struct error *err)
+{
+    char path[PATH_SIZE];
+    uint64_t least;
+
+    while (count_aside(dir, &least, greatest) >= IDENTITY_ASIDE_MAX) {
+        (void)snprintf(path, sizeof(path), "%s/set-aside-%llu", dir,
+                       (unsigned long long)least);
+        if (nftw(path, delete_one, NFTW_FILES, FTW_DEPTH | FTW_PHYS) != 0) {
+            return io_error(err, path);
+        }
+    }
+    return 0;
+}
+
+/* DIR/identity goes into PATH. */
+static int
+move_identity(const char *dir, const char *path, struct error *err)
+{
+    char from[PATH_SIZE];
+    char to[PATH_SIZE];
+
+    (void)snprintf(from, sizeof(from), "%s/identity", dir);
+    (void)snprintf(to, sizeof(to), "%s/identity", path);
+    if (rename(from, to) != 0 && errno != ENOENT) {
+        return io_error(err, from);
+    }
+    return sync_dir(dir) == 0 ? 0 : io_error(err, dir);
+}
+
+int
+identity_set_aside(const char *dir, char *path, size_t path_size,
+                   struct error *err)
+{
+    uint64_t greatest = 0;
+    int rv = delete_oldest(dir, &greatest, err);
+
+    if (rv != 0) {
+        return rv;
+    }
+    (void)snprintf(path, path_size, "%s/set-aside-%llu", dir,
+                   (unsigned long long)greatest + 1);
+    if (mkdir(path, 0700) != 0) {
+        return io_error(err, path);
+    }
+    rv = move_identity(dir, path, err);
+    if (rv == 0) {
+        rv = move_logs(dir, path, err);
+    }
+    if (rv == 0 && (sync_dir(path) != 0 || sync_dir(dir) != 0)) {
+        rv = io_error(err, dir);
+    }
+    return rv;
 }
 
 int

@@ -1,7 +1,7 @@
 /* Who this node is, kept in DATA_DIR/identity: its UUID from its first start,
- * how often it has started, and the cluster it belongs to with the nodes that
- * formed it. A directory that was lost, replaced or copied back shows in it:
- * docs/formats/identity.md. */
+ * its starts, and the cluster that it belongs to with its nodes. A directory
+ * that was lost, replaced or copied back shows in it: docs/formats/identity.md.
+ */
 #ifndef DAEMON_IDENTITY_H
 #define DAEMON_IDENTITY_H
 
@@ -11,28 +11,22 @@
 
 #include "base/check.h"
 #include "base/uuid.h"
+#include "broker/cluster.h"
+#include "peer/starts.h"
 
-struct buf;
 struct error;
 
 enum {
-    IDENTITY_MEMBERS_MAX = QR_MEMBERS_MAX, /* nodes that form a cluster */
-    IDENTITY_FILE_SIZE_MAX = 16384
-};
-
-struct identity_member {
-    qr_node_id id;
-    char name[QR_NAME_SIZE_MAX + 1];
-    struct uuid uuid;
+    IDENTITY_FILE_SIZE_MAX = 16384,
+    IDENTITY_ASIDE_MAX = 3 /* old copies kept in DATA_DIR/set-aside-N */
 };
 
 struct identity {
     struct uuid uuid;
-    uint32_t boot;       /* of this start; 1 at the first */
-    uint16_t shards;     /* that the data are spread over; 0: not said yet */
-    struct uuid cluster; /* nil: not formed yet */
-    struct identity_member members[IDENTITY_MEMBERS_MAX];
-    size_t members_count;
+    struct starts starts;   /* this one's number first; 1 at the first */
+    uint16_t shards;        /* that the data are spread over; 0: not said yet */
+    qr_node_id node;        /* of this node in its cluster; 0: blank */
+    struct cluster cluster; /* nil id: blank */
 };
 
 /* Read DIR's identity, or make one, and count this start in it, durably. DIR
@@ -48,10 +42,10 @@ MUST_USE int identity_shards(const char *dir, struct identity *id,
 /* Write it, atomically and durably. */
 MUST_USE int identity_save(const char *dir, const struct identity *id,
                            struct error *err);
-/* The cluster and its members as text, for the file and for FORM frames. */
-void identity_put_cluster(struct buf *out, const struct identity *id);
-/* Set cluster and members from such text. -QR_EFORMAT. */
-MUST_USE int identity_get_cluster(struct identity *id, const char *text,
-                                  size_t size, struct error *err);
+/* Move what DIR keeps (identity and logs, not the lock) into DIR/set-aside-N,
+ * so that the next start is a blank node's; the oldest such copy is deleted
+ * when there are IDENTITY_ASIDE_MAX. PATH is where it went. -QR_EIO. */
+MUST_USE int identity_set_aside(const char *dir, char *path, size_t path_size,
+                                struct error *err);
 
 #endif

@@ -14,11 +14,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/formation.h"
 #include "daemon/address.h"
 #include "daemon/amqp_listener.h"
 #include "daemon/config.h"
 #include "daemon/ctl_listener.h"
-#include "daemon/formation.h"
 #include "daemon/identity.h"
 #include "daemon/node_shard.h"
 #include "daemon/plan.h"
@@ -50,6 +50,7 @@ struct node {
     int peer_socket; /* -1: none, or taken */
     struct amqp_gate gate;
     struct node_shared shared;
+    struct cluster founders; /* for the shards; not changed while they run */
     struct runtime *runtime;
     struct formation *formation;
     struct ctl_listener *ctl;
@@ -61,6 +62,9 @@ struct node {
     uv_signal_t signals[3];
     _Atomic bool has_failed;
     _Atomic bool is_given_up;
+    _Atomic bool is_unwelcome;
+    bool is_rolled_back; /* written before is_unwelcome */
+    bool has_joined;     /* under another id than this start's */
     char failure[NODE_SHARD_FAILURE_SIZE]; /* written before has_failed */
 };
 
@@ -144,6 +148,23 @@ on_given_up_mt(void *arg)
     }
 }
 
+static void
+on_unwelcome_mt(void *arg, bool is_rolled_back, const char *text)
+{
+    struct node *n = arg;
+    bool expected = false;
+
+    if (atomic_load(&n->is_unwelcome)) {
+        return;
+    }
+    (void)snprintf(n->failure, sizeof(n->failure), "%s", text);
+    n->is_rolled_back = is_rolled_back;
+    if (atomic_compare_exchange_strong(&n->is_unwelcome, &expected, true)) {
+        log_error(n->log, "cluster", "%s", text);
+        runtime_stop_mt(n->runtime);
+    }
+}
+
 /* ---- shards ---- */
 
 static void
@@ -173,6 +194,7 @@ open_shard(struct node *n, struct env *env)
         on_failure_mt(n, err.text);
     } else if (env->shard == 0) {
         ctl_listener_serve(n->ctl, s->mgmt);
+        formation_serve(n->formation, s->broker);
     }
 }
 
@@ -222,42 +244,150 @@ on_frame(void *arg, struct address from, struct frame **frame)
 static void
 set_peers_identity(struct node *n, struct peers_identity *out)
 {
-    const struct identity_member *self = &n->plan.members[n->plan.self];
+    const struct cluster_member *self = &n->plan.members[n->plan.self];
 
-    out->cluster = n->identity.cluster;
+    out->cluster = n->identity.cluster.id;
     out->uuid = n->identity.uuid;
-    out->node = self->id;
-    out->boot = n->identity.boot;
+    out->node = n->identity.node != 0 ? n->identity.node : self->id;
+    out->starts = n->identity.starts;
     out->shards = (uint16_t)n->config->shards;
     (void)snprintf(out->cluster_name, sizeof(out->cluster_name), "%s",
                    n->config->cluster_name);
     (void)snprintf(out->node_name, sizeof(out->node_name), "%s", self->name);
 }
 
+/* Keep a link to M. The configuration's address of its name counts; else the
+ * one that the metadata have. */
 static int
-on_formed(void *arg)
+add_peer(struct node *n, const struct cluster_member *m, struct error *err)
+{
+    struct peers *peers = runtime_peers(n->runtime);
+    char host[ADDRESS_HOST_SIZE] = "";
+    uint16_t port = 0;
+    struct error ignored;
+
+    error_clear(&ignored);
+    for (size_t i = 0; i < n->plan.count; i++) {
+        if (strcmp(n->plan.members[i].name, m->name) == 0) {
+            return peers_add(peers, m->id, m->name, n->plan.nodes[i].host,
+                             n->plan.nodes[i].port, err);
+        }
+    }
+    if (address_parse(m->address, host, &port, &ignored) != 0 ||
+        host[0] == '\0') {
+        port = 0; /* it dials this node */
+    }
+    return peers_add(peers, m->id, m->name, host, port, err);
+}
+
+/* The founders are the first members of the metadata's group. */
+static void
+share_founders(struct node *n)
+{
+    struct node_shared *s = &n->shared;
+    const struct cluster *c = &n->identity.cluster;
+
+    s->initial_nodes_count = c->has_founders ? c->members_count : 0;
+    s->founders = c->has_founders ? &n->founders : NULL;
+    n->founders = *c;
+    for (size_t i = 0; i < s->initial_nodes_count; i++) {
+        s->initial_nodes[i] = c->members[i].id;
+    }
+}
+
+/* The peers' UUIDs, by which they are known while they are blank. */
+static void
+know_members(struct node *n)
+{
+    struct peers *peers = runtime_peers(n->runtime);
+    const struct cluster *c = &n->identity.cluster;
+    struct start_seen never = {.boot = 0};
+
+    for (size_t i = 0; peers != NULL && i < c->members_count; i++) {
+        peers_known(peers, c->members[i].id, &c->members[i].uuid, &never);
+    }
+}
+
+static int
+on_formed(void *arg, qr_node_id id)
 {
     struct node *n = arg;
     struct peers *peers = runtime_peers(n->runtime);
     struct peers_identity identity = {0};
     struct error err = {{0}};
 
+    n->identity.node = id;
     if (identity_save(n->config->data_dir, &n->identity, &err) != 0) {
         on_failure_mt(n, err.text);
         return -QR_EIO;
     }
+    if (!n->identity.cluster.has_founders ||
+        id != runtime_env(n->runtime, 0)->node) {
+        n->has_joined = true; /* links and rooms have to know it by its id */
+        runtime_stop_mt(n->runtime);
+        return 0;
+    }
+    share_founders(n);
     if (peers != NULL) {
         set_peers_identity(n, &identity);
         peers_set_identity(peers, &identity);
+        know_members(n);
     }
     tell_shards(n, NODE_OPEN);
     return 0;
+}
+
+/* The metadata's nodes have changed: link with those that there are, refuse
+ * those that were removed. */
+static bool
+follow_node(void *arg, const struct meta_node *node)
+{
+    struct node *n = arg;
+    struct peers *peers = runtime_peers(n->runtime);
+    struct start_seen seen = {.boot = node->boot, .process = node->process};
+    struct cluster_member m = {.id = node->id};
+    struct error err = {{0}};
+
+    if (peers == NULL || node->id == n->identity.node) {
+        return true;
+    }
+    if (node->is_removed) {
+        peers_remove(peers, node->id);
+        return true;
+    }
+    (void)snprintf(m.name, sizeof(m.name), "%.*s", (int)node->name.size,
+                   node->name.data);
+    (void)snprintf(m.address, sizeof(m.address), "%.*s",
+                   (int)node->address.size, node->address.data);
+    if (add_peer(n, &m, &err) != 0) {
+        log_error(n->log, "cluster", "%s", err.text);
+    }
+    peers_known(peers, node->id, &node->uuid, &seen);
+    return true;
+}
+
+static void
+on_nodes(void *arg)
+{
+    struct node *n = arg;
+    const struct meta_machine *meta = broker_meta(n->shards[0].broker);
+    struct error err = {{0}};
+
+    OBJ_CHECK(n, NODE_MAGIC);
+    if (cluster_follow(&n->identity.cluster, meta) &&
+        identity_save(n->config->data_dir, &n->identity, &err) != 0) {
+        on_failure_mt(n, err.text);
+        return;
+    }
+    meta_each_node(meta, follow_node, n);
 }
 
 static int
 start_links(struct node *n, struct error *err)
 {
     struct peers *peers = runtime_peers(n->runtime);
+    const struct cluster *c = &n->identity.cluster;
+    bool is_blank = uuid_is_nil(&c->id);
     int rv = 0;
 
     if (peers == NULL) {
@@ -267,13 +397,17 @@ start_links(struct node *n, struct error *err)
         rv = peers_listen(peers, n->peer_socket, err);
         n->peer_socket = -1;
     }
-    for (size_t i = 0; rv == 0 && i < n->plan.count; i++) {
+    for (size_t i = 0; rv == 0 && is_blank && i < n->plan.count; i++) {
         if (i != n->plan.self) {
-            rv =
-                peers_add(peers, n->plan.members[i].id, n->plan.members[i].name,
-                          n->plan.nodes[i].host, n->plan.nodes[i].port, err);
+            rv = add_peer(n, &n->plan.members[i], err);
         }
     }
+    for (size_t i = 0; rv == 0 && i < c->members_count; i++) {
+        if (c->members[i].id != n->identity.node) {
+            rv = add_peer(n, &c->members[i], err);
+        }
+    }
+    know_members(n);
     return rv;
 }
 
@@ -327,10 +461,12 @@ static int
 start_shard_0(struct node *n, struct env *env, struct error *err)
 {
     struct formation_config formation = {.env = env,
-                                         .self = env->node,
                                          .nodes = n->plan.members,
                                          .nodes_count = n->plan.count,
-                                         .identity = &n->identity,
+                                         .self = n->plan.self,
+                                         .uuid = n->identity.uuid,
+                                         .data_dir = n->config->data_dir,
+                                         .cluster = &n->identity.cluster,
                                          .on_formed = on_formed,
                                          .arg = n};
     int rv = start_links(n, err);
@@ -518,13 +654,10 @@ share(struct node *n, const char *tags, const char *loopback)
     s->config = n->config;
     s->identity = &n->identity;
     s->node_name = n->plan.members[n->plan.self].name;
-    s->node_address = n->plan.nodes[n->plan.self].address;
+    s->node_address = n->plan.members[n->plan.self].address;
     s->default_user_tags = tags;
     s->loopback_users = loopback;
-    for (size_t i = 0; i < n->plan.count; i++) {
-        s->initial_nodes[i] = n->plan.members[i].id;
-    }
-    s->initial_nodes_count = n->plan.count;
+    share_founders(n);
     n->gate.connections_max = (size_t)n->config->connection_max;
     n->gate.handshakes_max = (size_t)n->config->handshake_max;
     s->gate = &n->gate;
@@ -532,6 +665,8 @@ share(struct node *n, const char *tags, const char *loopback)
     s->stop = on_ctl_stop;
     s->on_failure_mt = on_failure_mt;
     s->on_given_up_mt = on_given_up_mt;
+    s->on_unwelcome_mt = on_unwelcome_mt;
+    s->on_nodes = on_nodes;
 }
 
 /* The descriptors that clients may take. */
@@ -550,12 +685,14 @@ raise_limits(void)
 static int
 run(struct node *n, struct error *err)
 {
-    struct runtime_config config = {.shards = (uint16_t)n->config->shards,
-                                    .log = n->log,
-                                    .events = {.arg = n,
-                                               .on_start = on_start,
-                                               .on_stop = on_stop,
-                                               .on_free = on_free}};
+    struct runtime_config config = {
+        .shards = (uint16_t)n->config->shards,
+        .log = n->log,
+        .events = {.arg = n,
+                   .on_start = on_start,
+                   .on_stop = on_stop,
+                   .on_free = on_free,
+                   .on_unwelcome = on_unwelcome_mt}};
     int rv;
 
     set_peers_identity(n, &config.identity);
@@ -573,6 +710,31 @@ run(struct node *n, struct error *err)
         rv = error_set(err, QR_EIO, "%s", n->failure);
     }
     return rv;
+}
+
+/* What the end of a run means: stop, or start again, perhaps blank. */
+static int
+after_run(struct node *n, struct error *err)
+{
+    char path[SOCKET_PATH_SIZE];
+    int rv;
+
+    if (atomic_load(&n->is_unwelcome) && n->is_rolled_back) {
+        rv = identity_set_aside(n->config->data_dir, path, sizeof(path), err);
+        if (rv != 0) {
+            return rv;
+        }
+        log_warning(n->log, "cluster",
+                    "the old copy is set aside in %s; node %s starts again "
+                    "blank, to join as a new node",
+                    path, n->shared.node_name);
+        return NODE_AGAIN;
+    }
+    if (atomic_load(&n->is_unwelcome)) {
+        return error_set(err, QR_ESTALE, "%s (data directory: %s)", n->failure,
+                         n->config->data_dir);
+    }
+    return atomic_load(&n->is_given_up) || n->has_joined ? NODE_AGAIN : 0;
 }
 
 int
@@ -612,8 +774,8 @@ node_run(const struct config *config, const struct logger *log,
         share(n, tags, loopback);
         rv = run(n, err);
     }
-    if (rv == 0 && atomic_load(&n->is_given_up)) {
-        rv = NODE_AGAIN;
+    if (rv == 0) {
+        rv = after_run(n, err);
     }
     close_sockets(n);
     tls_store_free(&n->shared.tls);

@@ -81,6 +81,38 @@ on_deleted(void *arg, qr_group_id group)
     broker_deleted_group(s->broker, group);
 }
 
+static void
+on_lost(void *arg, qr_group_id group, qr_replica_id replica)
+{
+    struct node_shard *s = arg;
+
+    broker_lost_replica(s->broker, group, replica);
+}
+
+static void
+on_unwelcome(void *arg, enum broker_unwelcome why, const char *text)
+{
+    const struct node_shared *shared = arg;
+
+    shared->on_unwelcome_mt(shared->arg, why == BROKER_ROLLED_BACK, text);
+}
+
+static void
+on_given_up(void *arg)
+{
+    const struct node_shared *shared = arg;
+
+    shared->on_given_up_mt(shared->arg);
+}
+
+static void
+on_nodes(void *arg)
+{
+    const struct node_shared *shared = arg;
+
+    shared->on_nodes(shared->arg);
+}
+
 static int
 open_store(struct node_shard *s, struct error *err)
 {
@@ -118,6 +150,7 @@ make_host(struct node_shard *s)
         .election_timeout_ms = (uint32_t)s->shared->config->election_timeout_ms,
         .unknown = on_unknown,
         .deleted = on_deleted,
+        .lost = on_lost,
         .arg = s};
 
     s->host = qr_host_new(&config);
@@ -137,16 +170,24 @@ make_broker(struct node_shard *s, struct error *err)
         .node_name = shared->node_name,
         .node_address = shared->node_address,
         .node_uuid = shared->identity->uuid,
+        .node_process = shared->identity->starts.process[0],
         .default_user = c->default_user,
         .default_pass = c->default_pass,
         .default_vhost = c->default_vhost,
         .default_user_tags = shared->default_user_tags,
         .loopback_users = shared->loopback_users,
         .queue_replicas = (uint32_t)c->queue_replicas,
-        .on_given_up = shared->on_given_up_mt,
-        .arg = shared->arg,
+        .on_given_up = on_given_up,
+        .on_unwelcome = on_unwelcome,
+        .on_nodes = on_nodes,
         .initial_nodes = shared->initial_nodes,
-        .initial_nodes_count = shared->initial_nodes_count};
+        .initial_nodes_count = shared->initial_nodes_count,
+        .founders = shared->founders};
+    void *arg = NULL;
+
+    /* Read only, though its callbacks take an argument that is not. */
+    memcpy(&arg, &shared, sizeof(arg));
+    config.arg = arg;
 
     s->broker = broker_new(&config);
     return broker_start(s->broker, err);

@@ -40,9 +40,10 @@ struct node_shared {
     const char *node_address;
     const char *default_user_tags; /* comma separated */
     const char *loopback_users;    /* the same */
-    qr_node_id initial_nodes[IDENTITY_MEMBERS_MAX];
-    size_t initial_nodes_count;
-    struct amqp_gate *gate; /* how many clients are let in */
+    qr_node_id initial_nodes[CLUSTER_MEMBERS_MAX];
+    size_t initial_nodes_count;     /* 0: this node joined */
+    const struct cluster *founders; /* the same nodes; NULL if none */
+    struct amqp_gate *gate;         /* how many clients are let in */
     /* Bound; each shard accepts from a copy. The first ones are plain. */
     int sockets[NODE_SHARD_SOCKETS_MAX];
     size_t sockets_count;
@@ -57,6 +58,11 @@ struct node_shared {
     void (*on_failure_mt)(void *arg, const char *text);
     /* Any thread: the cluster gave this start up; it must start again. */
     void (*on_given_up_mt)(void *arg);
+    /* Any thread: the cluster does not want this node as it is: its data are
+     * an old copy, or it was removed. */
+    void (*on_unwelcome_mt)(void *arg, bool is_rolled_back, const char *text);
+    /* Shard 0: the nodes that the metadata have changed. */
+    void (*on_nodes)(void *arg);
 };
 
 struct node_shard {

@@ -15,7 +15,7 @@ add_node(struct plan *p, const char *entry, struct error *err)
     const char *at = strrchr(entry, '@');
     size_t size = at == NULL ? 0 : (size_t)(at - entry);
     struct plan_node *node = &p->nodes[p->count];
-    struct identity_member *m = &p->members[p->count];
+    struct cluster_member *m = &p->members[p->count];
     size_t i = p->count;
     int rv;
 
@@ -26,11 +26,11 @@ add_node(struct plan *p, const char *entry, struct error *err)
                          "n1@10.0.0.1:25672",
                          entry);
     }
-    if (p->count == IDENTITY_MEMBERS_MAX) {
+    if (p->count == CLUSTER_MEMBERS_MAX) {
         return error_set(err, QR_EINVAL,
                          "cluster_formation.classic_config.nodes: a cluster "
-                         "is formed of at most %d nodes; more can join later",
-                         (int)IDENTITY_MEMBERS_MAX);
+                         "has at most %d nodes",
+                         (int)CLUSTER_MEMBERS_MAX);
     }
     memcpy(m->name, entry, size);
     m->name[size] = '\0';
@@ -41,11 +41,11 @@ add_node(struct plan *p, const char *entry, struct error *err)
                          "part after @ is ADDRESS:PORT",
                          entry);
     }
-    (void)snprintf(node->address, sizeof(node->address), "%s", at + 1);
+    (void)snprintf(m->address, sizeof(m->address), "%s", at + 1);
     p->count++;
     /* Insert in order of names. */
     while (i > 0 && strcmp(p->members[i - 1].name, p->members[i].name) > 0) {
-        struct identity_member m_swap = p->members[i];
+        struct cluster_member m_swap = p->members[i];
         struct plan_node n_swap = p->nodes[i];
 
         p->members[i] = p->members[i - 1];

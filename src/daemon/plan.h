@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/cluster.h"
 #include "daemon/address.h"
-#include "daemon/identity.h"
 #include "peer/secret.h"
 
 struct config;
@@ -16,13 +16,12 @@ struct config;
 struct plan_node {
     char host[ADDRESS_HOST_SIZE];
     uint16_t port;
-    char address[ADDRESS_HOST_SIZE + 8]; /* host:port */
 };
 
 struct plan {
     /* In the order of their names; ids 1, 2, ... */
-    struct identity_member members[IDENTITY_MEMBERS_MAX];
-    struct plan_node nodes[IDENTITY_MEMBERS_MAX];
+    struct cluster_member members[CLUSTER_MEMBERS_MAX];
+    struct plan_node nodes[CLUSTER_MEMBERS_MAX];
     size_t count;
     size_t self; /* place of this node */
     char listen_host[ADDRESS_HOST_SIZE];

@@ -19,6 +19,9 @@ _Static_assert((int)REFUSAL_DUPLICATE == PEER__REFUSE__REASON__DUPLICATE,
                "proto");
 _Static_assert((int)REFUSAL_MALFORMED == PEER__REFUSE__REASON__MALFORMED,
                "proto");
+_Static_assert((int)REFUSAL_REMOVED == PEER__REFUSE__REASON__REMOVED, "proto");
+_Static_assert((int)REFUSAL_ROLLED_BACK == PEER__REFUSE__REASON__ROLLED_BACK,
+               "proto");
 
 /* A control frame of KIND with MESSAGE as head. */
 static struct frame *
@@ -68,7 +71,9 @@ hello_frame(const struct peers_identity *self)
     hello.cluster_name = copy.cluster_name;
     hello.node_name = copy.node_name;
     hello.node = copy.node;
-    hello.boot = copy.boot;
+    hello.boot = copy.starts.boot;
+    hello.starts = copy.starts.process;
+    hello.n_starts = copy.starts.count;
     hello.shards = copy.shards;
     return hello_pack(HELLO_HELLO, &hello.base);
 }
@@ -151,13 +156,17 @@ hello_decode(const struct frame *frame, struct peers_identity *out)
          strlen(hello->node_name) <= QR_NAME_SIZE_MAX;
     ok = ok && hello->shards >= 1 && hello->shards <= QR_SHARDS_MAX;
     ok = ok && hello->protocol_min >= 1 &&
-         hello->protocol_min <= hello->protocol_max;
+         hello->protocol_min <= hello->protocol_max &&
+         hello->n_starts <= STARTS_MAX;
     if (ok) {
         hello_text(id.cluster_name, sizeof(id.cluster_name),
                    hello->cluster_name);
         hello_text(id.node_name, sizeof(id.node_name), hello->node_name);
         id.node = hello->node;
-        id.boot = hello->boot;
+        id.starts.boot = hello->boot;
+        id.starts.count = (uint32_t)hello->n_starts;
+        memcpy(id.starts.process, hello->starts,
+               hello->n_starts * sizeof(hello->starts[0]));
         id.shards = (uint16_t)hello->shards;
         id.protocol_min = hello->protocol_min;
         id.protocol_max = hello->protocol_max;
@@ -198,7 +207,7 @@ hello_decode_refuse(const struct frame *frame, enum refusal *reason,
     }
     /* A reason of a later version is still a refusal; its text says why. */
     *reason = (int)refuse->reason > REFUSAL_NONE &&
-                      (int)refuse->reason <= REFUSAL_MALFORMED
+                      (int)refuse->reason <= REFUSAL_ROLLED_BACK
                   ? (enum refusal)refuse->reason
                   : REFUSAL_STRANGER;
     hello_text(text, HELLO_TEXT_SIZE, refuse->text);

@@ -262,6 +262,9 @@ link_on_refuse(struct link *l, const struct frame *f)
     link_describe(l, who, sizeof(who));
     peers_log(l->peers, reason == REFUSAL_DUPLICATE ? LOG_DEBUG : LOG_ERROR,
               "%s refuses a link: %s", who, text);
+    if (reason == REFUSAL_REMOVED || reason == REFUSAL_ROLLED_BACK) {
+        peers_unwelcome(l, reason, text);
+    }
     link_close(l);
 }
 
@@ -404,6 +407,9 @@ link_handshake(struct link *l)
     }
     l->state = LINK_HELLO;
     l->self = l->peers->self;
+    if (uuid_is_nil(&l->self.cluster)) {
+        l->self.node = 0; /* an id of the configuration's is none yet */
+    }
     hello = hello_frame(&l->self);
     link_queue(l, &hello);
     link_pump(l);

@@ -15,6 +15,14 @@ enum link_event {
     LINK_SILENT   /* nothing heard for the detector's time: suspected */
 };
 
+enum {
+    /* Blank nodes, which are not of the cluster yet, have link ids from here
+     * on. Only rooms that ask for it hear of them (env_handler.hears_guests),
+     * and of their frames only those of FRAME_NODE_FIRST and above come. */
+    LINK_GUEST_FIRST = 0x10000,
+    LINK_GUESTS_MAX = 8 /* at a time; others are refused and try again */
+};
+
 /* What a link knows of its peer. */
 struct link_peer {
     qr_node_id node;

@@ -144,6 +144,7 @@ peers_new(struct net *net, const struct logger *log,
                        proof->tls_name);
     }
     list_init(&peers->links);
+    ranges_init(&peers->removed);
     rng_init(&peers->rng, seed);
     return peers;
 }
@@ -200,6 +201,22 @@ peers_listen(struct peers *peers, int fd, struct error *err)
     return error_wrap(err, rv, "accept links");
 }
 
+struct peer *
+peers_new_peer(struct peers *peers, qr_node_id node)
+{
+    struct peer *peer = mem_zalloc(1, sizeof(*peer));
+
+    ASSERT(peers->nodes_count < PEERS_KNOWN_MAX);
+    peer->magic = PEER_MAGIC;
+    peer->peers = peers;
+    peer->node = node;
+    peer->last.node = node;
+    link_gauge_init(&peer->gauge, peers->limits.window);
+    peers_dial_init(peer);
+    peers->nodes[peers->nodes_count++] = peer;
+    return peer;
+}
+
 int
 peers_add(struct peers *peers, qr_node_id node, const char *name,
           const char *host, uint16_t port, struct error *err)
@@ -208,6 +225,9 @@ peers_add(struct peers *peers, qr_node_id node, const char *name,
 
     OBJ_CHECK(peers, PEERS_MAGIC);
     ASSERT(!peers->closing);
+    if (ranges_has(&peers->removed, node)) {
+        return 0;
+    }
     if (node == 0 || strlen(name) > QR_NAME_SIZE_MAX ||
         strlen(host) >= PEERS_HOST_SIZE) {
         return error_set(err, QR_EINVAL,
@@ -217,26 +237,56 @@ peers_add(struct peers *peers, qr_node_id node, const char *name,
                          PEERS_HOST_SIZE - 1);
     }
     peer = peers_find(peers, node);
-    if (peer == NULL && peers->nodes_count == QR_NODES_MAX) {
-        return error_set(err, QR_EBUSY, "a cluster has at most %d nodes",
-                         QR_NODES_MAX);
+    if (peer == NULL && peers->nodes_count >= PEERS_KNOWN_MAX) {
+        return error_set(err, QR_EBUSY,
+                         "this process has been told of %d nodes already; "
+                         "start it again",
+                         (int)PEERS_KNOWN_MAX);
     }
     if (peer == NULL) {
-        peer = mem_zalloc(1, sizeof(*peer));
-        peer->magic = PEER_MAGIC;
-        peer->peers = peers;
-        peer->node = node;
-        peer->last.node = node;
-        link_gauge_init(&peer->gauge, peers->limits.window);
-        peers_dial_init(peer);
-        peers->nodes[peers->nodes_count++] = peer;
+        peer = peers_new_peer(peers, node);
     }
-    peer->removed = false;
     peer->port = port;
     (void)snprintf(peer->name, sizeof(peer->name), "%s", name);
     (void)snprintf(peer->host, sizeof(peer->host), "%s", host);
     peers_dial(peer, true);
     return 0;
+}
+
+/* L is refused, by us. */
+static void
+peers_refuse(struct link *l, enum refusal reason, const char *text)
+{
+    char who[HELLO_TEXT_SIZE];
+
+    link_describe(l, who, sizeof(who));
+    peers_log(l->peers, reason == REFUSAL_DUPLICATE ? LOG_DEBUG : LOG_ERROR,
+              "refused a link with %s: %s", who, text);
+    link_refuse(l, reason, text);
+}
+
+static void
+peers_refuse_removed(struct link *l)
+{
+    char text[HELLO_TEXT_SIZE];
+
+    (void)snprintf(text, sizeof(text), PEERS_REMOVED_TEXT, l->other.node_name,
+                   l->peer->node);
+    peers_refuse(l, REFUSAL_REMOVED, text);
+}
+
+static void
+peers_refuse_rolled_back(struct link *l, const struct start_seen *seen)
+{
+    char text[HELLO_TEXT_SIZE];
+
+    (void)snprintf(text, sizeof(text),
+                   "node %.64s runs on an old copy of its data: this is its "
+                   "start %u, and node %.64s has seen start %u, which this "
+                   "data directory does not know",
+                   l->other.node_name, l->other.starts.boot, l->self.node_name,
+                   seen->boot);
+    peers_refuse(l, REFUSAL_ROLLED_BACK, text);
 }
 
 void
@@ -247,8 +297,9 @@ peers_remove(struct peers *peers, qr_node_id node)
     struct list *tmp = NULL;
 
     OBJ_CHECK(peers, PEERS_MAGIC);
+    ranges_add(&peers->removed, node, node);
     peer = peers_find(peers, node);
-    if (peer == NULL) {
+    if (peer == NULL || peer->removed) {
         return;
     }
     peer->removed = true;
@@ -256,9 +307,29 @@ peers_remove(struct peers *peers, qr_node_id node)
     list_foreach_safe (it, tmp, &peers->links) {
         struct link *l = list_entry(it, struct link, entry);
 
-        if (l->peer == peer) {
+        if (l->peer == peer && l->state == LINK_LIVE) {
+            peers_refuse_removed(l);
+        } else if (l->peer == peer) {
             link_close(l);
         }
+    }
+}
+
+void
+peers_known(struct peers *peers, qr_node_id node, const struct uuid *uuid,
+            const struct start_seen *seen)
+{
+    struct peer *peer = peers_find(peers, node);
+
+    OBJ_CHECK(peers, PEERS_MAGIC);
+    if (peer == NULL || peer->removed) {
+        return;
+    }
+    peer->uuid = *uuid;
+    starts_see(&peer->seen, seen->boot, seen->process);
+    if (peer->live != NULL &&
+        starts_is_rolled_back(&peer->live->other.starts, seen)) {
+        peers_refuse_rolled_back(peer->live, seen);
     }
 }
 
@@ -276,66 +347,24 @@ peers_identity(const struct peers *peers)
     return &peers->self;
 }
 
-/* The peer that says L->other of itself, or NULL and why not in ERR. */
-static struct peer *
-peers_match(struct peers *peers, const struct link *l, enum refusal *reason,
-            struct error *err)
-{
-    const struct peers_identity *other = &l->other;
-    struct peer *found = l->peer;
-
-    for (size_t i = 0; found == NULL && i < peers->nodes_count; i++) {
-        struct peer *peer = peers->nodes[i];
-
-        if (other->node != 0 ? peer->node == other->node
-                             : strcmp(peer->name, other->node_name) == 0) {
-            found = peer;
-        }
-    }
-    if (found == NULL || found->removed) {
-        *reason = REFUSAL_STRANGER;
-        (void)error_set(err, QR_ENOENT,
-                        "node %s does not know a node %s with id %u; name it "
-                        "in its configuration, or join it to the cluster",
-                        peers->self.node_name, other->node_name, other->node);
-        return NULL;
-    }
-    if ((other->node != 0 && other->node != found->node) ||
-        strcmp(found->name, other->node_name) != 0) {
-        *reason = REFUSAL_NODE;
-        (void)error_set(err, QR_ECONFLICT,
-                        "node %s expects node %s with id %u there, it is node "
-                        "%s with id %u; make names, ids and addresses agree",
-                        peers->self.node_name, found->name, found->node,
-                        other->node_name, other->node);
-        return NULL;
-    }
-    return found;
-}
-
-/* L is refused, by us. */
-static void
-peers_refuse(struct link *l, enum refusal reason, const char *text)
-{
-    char who[HELLO_TEXT_SIZE];
-
-    link_describe(l, who, sizeof(who));
-    peers_log(l->peers, reason == REFUSAL_DUPLICATE ? LOG_DEBUG : LOG_ERROR,
-              "refused a link with %s: %s", who, text);
-    link_refuse(l, reason, text);
-}
-
 /* Whether OLD is surely no longer what the other end uses. */
 static bool
 peers_is_stale(const struct peers *peers, const struct link *old,
                const struct link *l)
 {
-    /* The same node in a new process, or it has been silent for longer than
-     * heartbeats allow. */
-    return (uuid_is_equal(&old->other.uuid, &l->other.uuid) &&
-            old->other.boot != l->other.boot) ||
-           peers_now(peers) - old->heard_ms >
-               (uint64_t)peers->limits.heartbeat_ms * 2;
+    (void)l;
+    /* Not by its being another process: two may run on copies of one data
+     * directory, and the first is to stay. */
+    return peers_now(peers) - old->heard_ms >
+           (uint64_t)peers->limits.heartbeat_ms * 2;
+}
+
+static bool
+is_same_process(const struct peers_identity *a, const struct peers_identity *b)
+{
+    return uuid_is_equal(&a->uuid, &b->uuid) &&
+           a->starts.boot == b->starts.boot &&
+           a->starts.process[0] == b->starts.process[0];
 }
 
 /* The senior decides on L, whose hello is good. */
@@ -346,8 +375,17 @@ peers_decide(struct peer *peer, struct link *l)
     struct error err;
 
     if (old != NULL && !peers_is_stale(peer->peers, old, l)) {
-        if (uuid_is_equal(&old->other.uuid, &l->other.uuid)) {
+        if (is_same_process(&old->other, &l->other)) {
             peers_refuse(l, REFUSAL_DUPLICATE, "there is a link already");
+            return;
+        }
+        if (uuid_is_equal(&old->other.uuid, &l->other.uuid)) {
+            (void)error_set(&err, QR_ECONFLICT,
+                            "another process of node %s is linked, start %u; "
+                            "if it does not end, two run on copies of one "
+                            "data directory: stop one of them",
+                            old->other.node_name, old->other.starts.boot);
+            peers_refuse(l, REFUSAL_NODE, err.text);
             return;
         }
         (void)error_set(&err, QR_ECONFLICT,
@@ -361,6 +399,26 @@ peers_decide(struct peer *peer, struct link *l)
         link_close(old);
     }
     link_welcome(l);
+}
+
+/* L is PEER's from now on. One that was dialled may have reached another node
+ * than the one that its address was of. */
+static void
+peers_adopt(struct link *l, struct peer *peer)
+{
+    struct peer *was = l->peer;
+
+    if (was == peer) {
+        return;
+    }
+    l->peer = peer;
+    if (was == NULL) {
+        l->peers->accepted--;
+    } else if (l->dialled) {
+        was->handshakes--;
+        peer->handshakes++;
+        peers_dial(was, false);
+    }
 }
 
 void
@@ -380,10 +438,14 @@ peers_hello(struct link *l)
         peers_refuse(l, reason, err.text);
         return;
     }
-    if (l->peer == NULL) {
-        l->peer = peer;
-        peers->accepted--;
+    if (starts_is_rolled_back(&l->other.starts, &peer->seen)) {
+        struct start_seen seen = peer->seen;
+
+        peers_adopt(l, peer);
+        peers_refuse_rolled_back(l, &seen);
+        return;
     }
+    peers_adopt(l, peer);
     if (hello_is_senior(&l->self, &l->other)) {
         peers_decide(peer, l);
     }
@@ -416,9 +478,14 @@ peers_link_up(struct link *l)
     peer->refused_told = false;
     peers_dial_stop(peer);
     peer->last.node = peer->node;
-    peer->last.boot = l->other.boot;
+    peer->last.boot = l->other.starts.boot;
     peer->last.shards = l->other.shards;
     peer->last.uuid = l->other.uuid;
+    if (peer->node < LINK_GUEST_FIRST && !uuid_is_nil(&l->other.cluster)) {
+        peer->uuid = l->other.uuid;
+        starts_see(&peer->seen, l->other.starts.boot,
+                   l->other.starts.process[0]);
+    }
     peer->last.epoch = l->epoch;
     peers_log_forget(peers);
     link_describe(l, who, sizeof(who));
@@ -450,6 +517,19 @@ peers_link_lost(struct link *l)
 }
 
 void
+peers_unwelcome(struct link *l, enum refusal reason, const char *text)
+{
+    const struct peers_events *events = &l->peers->events;
+
+    /* A word of this node's own cluster only. */
+    if (!l->peers->closing && events->on_unwelcome != NULL &&
+        !uuid_is_nil(&l->self.cluster) &&
+        uuid_is_equal(&l->self.cluster, &l->other.cluster)) {
+        events->on_unwelcome(events->arg, reason == REFUSAL_ROLLED_BACK, text);
+    }
+}
+
+void
 peers_link_silent(struct link *l)
 {
     char who[HELLO_TEXT_SIZE];
@@ -465,7 +545,9 @@ peers_link_frame(struct link *l, struct frame **frame)
 {
     const struct peers_events *events = &l->peers->events;
 
-    if (!l->peers->closing) {
+    /* A guest has no business with the rooms below. */
+    if (!l->peers->closing && (l->peer->node < LINK_GUEST_FIRST ||
+                               (*frame)->kind >= FRAME_NODE_FIRST)) {
         events->on_frame(events->arg, &l->peer->last, frame);
     }
 }
@@ -615,6 +697,7 @@ peers_free(struct peers **peersp)
         mem_free(peers->nodes[i]);
     }
     psk_free(&peers->psk);
+    ranges_deinit(&peers->removed);
     peers->magic = 0;
     mem_free(peers);
 }

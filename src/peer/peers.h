@@ -10,6 +10,13 @@
  *    ^                        |                 |                 |
  *    +--- backoff 50 ms..2 s -+---- refused ----+------ lost -----+
  *
+ * Who may link with whom. Blank nodes (of no cluster) know each other by name.
+ * A node of a cluster takes a blank one for the member whose UUID it has, or
+ * else for a guest, with a link id of its own (LINK_GUEST_FIRST): it may join.
+ * Nodes of one cluster know each other by id; one whose id is new is let in,
+ * since it may have joined while this node was away. Refused are removed nodes
+ * and processes that run on an old copy of a node's data (starts.h).
+ *
  * Each link has a queue per frame class, sent by priority, first in first out
  * within each. A frame that has begun is finished first: senders of bulk
  * should make frames of about a MiB. What waits when a link goes down is
@@ -28,6 +35,7 @@
 #include "peer/frame.h"
 #include "peer/link_event.h"
 #include "peer/secret.h"
+#include "peer/starts.h"
 
 struct error;
 struct logger;
@@ -41,6 +49,8 @@ enum {
      * has not proven that it knows the secret, so that strangers keep no peer
      * out. */
     PEERS_ACCEPTED_MAX = 128,
+    /* Nodes told of in the life of a process, removed ones and guests, too. */
+    PEERS_KNOWN_MAX = 256,
     PEERS_HELLO_SIZE_MAX = 4096
 };
 
@@ -63,8 +73,8 @@ void peers_limits_fill(struct peers_limits *limits);
 struct peers_identity {
     struct uuid cluster; /* nil: blank, not yet of any cluster */
     struct uuid uuid;    /* this node's, from its first start */
-    qr_node_id node;     /* 0 until known */
-    uint32_t boot;
+    qr_node_id node;     /* 0: blank */
+    struct starts starts;
     uint16_t shards;
     uint32_t protocol_min; /* 0: QR_PEER_PROTOCOL_MIN */
     uint32_t protocol_max; /* 0: QR_PEER_PROTOCOL_MAX */
@@ -102,6 +112,10 @@ struct peers_events {
      * whose link was never up (then its boot is 0). GAUGE is the peer's. */
     void (*on_link)(void *arg, enum link_event event,
                     const struct link_peer *peer, struct link_gauge *gauge);
+    /* A node of this cluster says that this node was removed from it, or runs
+     * on an old copy of its data (IS_ROLLED_BACK): TEXT names which. May come
+     * again. May be NULL. */
+    void (*on_unwelcome)(void *arg, bool is_rolled_back, const char *text);
 };
 
 /* How the nodes of a cluster prove themselves to each other, in one of two
@@ -125,11 +139,18 @@ MUST_USE int peers_listen(struct peers *peers, int fd, struct error *err);
 
 /* Keep a link to node NODE (not 0), called NAME, at PORT of HOST. Known peers
  * are told apart by NODE; a second call for a NODE changes its address.
- * -QR_EINVAL for a name or host too long, -QR_EBUSY beyond QR_NODES_MAX. */
+ * PORT 0: it is never dialled. A NODE that was removed is not added again.
+ * -QR_EINVAL for a name or host too long, -QR_EBUSY beyond PEERS_KNOWN_MAX. */
 MUST_USE int peers_add(struct peers *peers, qr_node_id node, const char *name,
                        const char *host, uint16_t port, struct error *err);
 
-/* Drop the link to NODE (LINK_DOWN, if it was up) and refuse it from now on. */
+/* NODE, which was added, has this UUID and was seen in this start (boot 0:
+ * never). A link with a process that does not know that start ends. */
+void peers_known(struct peers *peers, qr_node_id node, const struct uuid *uuid,
+                 const struct start_seen *seen);
+
+/* Drop the link to NODE (LINK_DOWN, if it was up), which need not be known, and
+ * refuse it from now on: it is told that it was removed. */
 void peers_remove(struct peers *peers, qr_node_id node);
 
 /* This node has been given an id, or its cluster one. Links stay; later

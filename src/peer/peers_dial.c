@@ -89,8 +89,8 @@ peers_dial(struct peer *peer, bool at_once)
     uint64_t pause = 0;
 
     OBJ_CHECK(peer, PEER_MAGIC);
-    if (peers->closing || peer->removed || peer->live != NULL ||
-        peer->connect != NULL || peer->handshakes > 0) {
+    if (peers->closing || peer->removed || peer->port == 0 ||
+        peer->live != NULL || peer->connect != NULL || peer->handshakes > 0) {
         return;
     }
     if (at_once) {

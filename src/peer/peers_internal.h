@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/ranges.h"
 #include "base/rng.h"
 #include "peer/certificate.h"
 #include "peer/link.h"
@@ -25,6 +26,11 @@ enum {
     PEERS_LOG_AGAIN_MS = 60000 /* in this time */
 };
 
+#define PEERS_REMOVED_TEXT                                                    \
+    "node %.64s (id %u) was removed from the cluster: it serves nothing and " \
+    "votes no more; to use the machine again, start it with an empty data "   \
+    "directory"
+
 /* A node that this one is told to keep a link to. */
 struct peer {
     unsigned magic;
@@ -34,6 +40,8 @@ struct peer {
     char host[PEERS_HOST_SIZE];
     uint16_t port;
     bool removed;
+    struct uuid uuid;       /* nil: not known yet */
+    struct start_seen seen; /* its newest start that was heard of */
     struct link_gauge gauge;
     struct link *live;              /* the link, or NULL */
     struct link_peer last;          /* for events; of the last link */
@@ -62,12 +70,13 @@ struct peers {
     struct tls_store *tls; /* these */
     char tls_name[CERTIFICATE_PATTERN_SIZE];
     struct listener *listener;
-    struct peer *nodes[QR_NODES_MAX];
+    struct peer *nodes[PEERS_KNOWN_MAX]; /* removed ones and guests, too */
     size_t nodes_count;
-    struct list links; /* all connections, of any state */
-    size_t accepted;   /* of them, accepted and of no known peer */
-    uint64_t epoch;    /* of the last link that came up */
-    struct rng rng;    /* jitter */
+    struct ranges removed; /* ids of nodes that were removed */
+    struct list links;     /* all connections, of any state */
+    size_t accepted;       /* of them, accepted and of no known peer */
+    uint64_t epoch;        /* of the last link that came up */
+    struct rng rng;        /* jitter */
     bool paused;
     bool closing;
     size_t handles; /* links, timers, the listener: still open */
@@ -87,6 +96,14 @@ void peers_log(struct peers *peers, enum log_level level, const char *fmt, ...)
 /* The peer with id NODE, or NULL. */
 struct peer *peers_find(const struct peers *peers, qr_node_id node);
 
+/* A peer with id NODE, which there is none of; there must be room. */
+struct peer *peers_new_peer(struct peers *peers, qr_node_id node);
+
+/* The peer that says L->other of itself, which may be a new one. NULL, and why
+ * not in *REASON and ERR. */
+struct peer *peers_match(struct peers *peers, const struct link *l,
+                         enum refusal *reason, struct error *err);
+
 /* A handle of the room has closed. */
 void peers_handle_closed(struct peers *peers);
 
@@ -96,6 +113,8 @@ void peers_hello(struct link *l);
 void peers_link_up(struct link *l);
 /* L is lost; it may or may not have been live. */
 void peers_link_lost(struct link *l);
+/* The other end will not have this node: it was removed, or is an old copy. */
+void peers_unwelcome(struct link *l, enum refusal reason, const char *text);
 /* L has been silent for limits.silent_ms. */
 void peers_link_silent(struct link *l);
 /* L brought *FRAME for the rooms above. */

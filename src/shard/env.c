@@ -4,6 +4,13 @@
 
 #include "base/check.h"
 
+static bool
+env_hears(const struct env_handler *handler, const struct link_peer *peer)
+{
+    return handler->on_link != NULL &&
+           (handler->hears_guests || peer->node < LINK_GUEST_FIRST);
+}
+
 void
 env_register(struct env *env, const struct env_handler *handler)
 {
@@ -20,8 +27,10 @@ env_register(struct env *env, const struct env_handler *handler)
                h->kind_first >= handler->kind_limit);
     }
     env->handlers[env->handlers_count++] = *handler;
-    for (size_t i = 0; i < env->links_count && handler->on_link != NULL; i++) {
-        handler->on_link(handler->arg, LINK_UP, &env->links[i]);
+    for (size_t i = 0; i < env->links_count; i++) {
+        if (env_hears(handler, &env->links[i])) {
+            handler->on_link(handler->arg, LINK_UP, &env->links[i]);
+        }
     }
 }
 
@@ -68,7 +77,7 @@ env_link_event(struct env *env, enum link_event event,
     for (size_t i = 0; i < count; i++) {
         const struct env_handler *h = &env->handlers[i];
 
-        if (h->on_link != NULL) {
+        if (env_hears(h, peer)) {
             h->on_link(h->arg, event, peer);
         }
     }

@@ -66,6 +66,7 @@ struct env_handler {
     void (*on_link)(void *arg, enum link_event event,
                     const struct link_peer *peer); /* may be NULL */
     void (*on_turn)(void *arg);                    /* may be NULL */
+    bool hears_guests; /* on_link, also of blank nodes: LINK_GUEST_FIRST */
 };
 
 struct env {

@@ -47,6 +47,8 @@ struct runtime_events {
     void (*on_stop)(void *arg, struct env *env);
     /* Last of all, every handle has closed: free. May be NULL. */
     void (*on_free)(void *arg, struct env *env);
+    /* As peers_events.on_unwelcome, on shard 0. May be NULL. */
+    void (*on_unwelcome)(void *arg, bool is_rolled_back, const char *text);
 };
 
 /* Borrowed by runtime_new only; what must live longer is said. */

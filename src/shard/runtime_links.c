@@ -54,6 +54,16 @@ runtime_links_on_link(void *arg, enum link_event event,
 }
 
 static void
+runtime_links_on_unwelcome(void *arg, bool is_rolled_back, const char *text)
+{
+    struct runtime *rt = arg;
+
+    if (rt->events.on_unwelcome != NULL) {
+        rt->events.on_unwelcome(rt->events.arg, is_rolled_back, text);
+    }
+}
+
+static void
 runtime_links_on_crowd_timer(void *arg)
 {
     (void)arg; /* each turn looks at the mailboxes */
@@ -64,7 +74,8 @@ runtime_links_init(struct runtime *rt, const struct peers_proof *proof)
 {
     struct peers_events events = {.arg = rt,
                                   .on_frame = runtime_links_on_frame,
-                                  .on_link = runtime_links_on_link};
+                                  .on_link = runtime_links_on_link,
+                                  .on_unwelcome = runtime_links_on_unwelcome};
 
     timer_init(&rt->crowd_timer, runtime_links_on_crowd_timer, rt);
     if (proof->secret != NULL || proof->tls != NULL) {

@@ -250,7 +250,7 @@ shard_init(struct shard *s, struct runtime *rt, uint16_t index)
     s->env.ops = &runtime_env_ops;
     s->env.log = rt->log;
     s->env.node = rt->identity.node;
-    s->env.boot = rt->identity.boot;
+    s->env.boot = rt->identity.starts.boot;
     s->env.shard = index;
     s->env.shards = rt->shards_count;
     timers_init(&s->env.timers);

@@ -24,7 +24,8 @@ check_printable(const char *text, size_t size_max)
 static struct peers_identity
 self_make(void)
 {
-    struct peers_identity self = {.node = 1, .boot = 1, .shards = 1};
+    struct peers_identity self = {
+        .node = 1, .starts = {.boot = 1}, .shards = 1};
 
     memset(self.uuid.bytes, 1, sizeof(self.uuid.bytes));
     memset(self.cluster.bytes, 2, sizeof(self.cluster.bytes));
@@ -87,7 +88,7 @@ fuzz_seed(struct rng *r, uint8_t *at, size_t capacity)
     size_t size = 0;
 
     self.node = (qr_node_id)rng_below(r, 3);
-    self.boot = (uint32_t)rng_below(r, 100);
+    self.starts.boot = (uint32_t)rng_below(r, 100);
     memset(self.uuid.bytes, (int)rng_below(r, 3), sizeof(self.uuid.bytes));
     memset(self.cluster.bytes, (int)rng_below(r, 3), sizeof(self.uuid.bytes));
     switch (rng_below(r, 4)) {

@@ -1,5 +1,5 @@
-/* The identity file's lines, which FORM frames carry too: what was understood
- * is written and read again the same. */
+/* The lines about a cluster, of identity files and FORM frames: what was
+ * understood is written and read again the same. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,32 +7,31 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/rng.h"
-#include "daemon/identity.h"
+#include "broker/cluster.h"
 #include "fuzz/fuzz.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct identity id = {.boot = 1};
-    struct identity again = {.boot = 1};
+    struct cluster id = {.members_count = 0};
+    struct cluster again = {.members_count = 0};
     struct error err;
     struct buf first;
     struct buf second;
     int rv = 0;
 
     error_clear(&err);
-    if (identity_get_cluster(&id, (const char *)data, size, &err) != 0) {
+    if (cluster_get(&id, (const char *)data, size, &err) != 0) {
         ASSERT(id.members_count == 0);
         return 0;
     }
-    ASSERT(id.members_count <= IDENTITY_MEMBERS_MAX);
+    ASSERT(id.members_count <= CLUSTER_MEMBERS_MAX);
     buf_init(&first);
     buf_init(&second);
-    identity_put_cluster(&first, &id);
-    rv = identity_get_cluster(&again, (const char *)first.data, first.size,
-                              &err);
+    cluster_put(&first, &id);
+    rv = cluster_get(&again, (const char *)first.data, first.size, &err);
     ASSERT(rv == 0);
-    identity_put_cluster(&second, &again);
+    cluster_put(&second, &again);
     ASSERT(first.size == second.size);
     ASSERT(memcmp(first.data, second.data, first.size) == 0);
     buf_deinit(&first);
@@ -43,11 +42,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 size_t
 fuzz_seed(struct rng *r, uint8_t *at, size_t capacity)
 {
-    struct identity id = {.members_count = 1 + (size_t)rng_below(r, 3)};
+    struct cluster id = {.members_count = 1 + (size_t)rng_below(r, 3)};
     struct buf b;
     size_t size = 0;
 
-    memset(id.cluster.bytes, 7, sizeof(id.cluster.bytes));
+    memset(id.id.bytes, 7, sizeof(id.id.bytes));
     for (size_t i = 0; i < id.members_count; i++) {
         id.members[i].id = (qr_node_id)(i + 1);
         memset(id.members[i].uuid.bytes, (int)i, sizeof(struct uuid));
@@ -56,9 +55,9 @@ fuzz_seed(struct rng *r, uint8_t *at, size_t capacity)
     }
     buf_init(&b);
     if (rng_below(r, 2) == 0) {
-        buf_put_text(&b, "version 1\nboot 3\nshards 2\n");
+        buf_put_text(&b, "founders\n");
     }
-    identity_put_cluster(&b, &id);
+    cluster_put(&b, &id);
     size = b.size;
     ASSERT(size <= capacity);
     memcpy(at, b.data, size);

@@ -17,6 +17,7 @@ typedef enum meta_status meta_handler(struct meta_machine *m,
 meta_handler meta_apply_node_up;
 meta_handler meta_apply_node_add;
 meta_handler meta_apply_node_remove;
+meta_handler meta_apply_node_replace;
 meta_handler meta_apply_vhost_add;
 meta_handler meta_apply_vhost_delete;
 meta_handler meta_apply_user_add;

@@ -62,6 +62,7 @@ meta_put_node_up(struct buf *b, uint64_t session, uint64_t request,
     message.uuid = meta_bytes(
         meta_text((const char *)node->uuid.bytes, sizeof(node->uuid.bytes)));
     message.boot = node->boot;
+    message.process = node->process;
     command.of_case = META__COMMAND__OF_NODE_UP;
     command.node_up = &message;
     meta_put(b, &command, session, request);
@@ -79,8 +80,27 @@ meta_put_node_add(struct buf *b, uint64_t session, uint64_t request,
     message.address = meta_bytes(node->address);
     message.uuid = meta_bytes(
         meta_text((const char *)node->uuid.bytes, sizeof(node->uuid.bytes)));
+    message.id = node->id;
     command.of_case = META__COMMAND__OF_NODE_ADD;
     command.node_add = &message;
+    meta_put(b, &command, session, request);
+}
+
+void
+meta_put_node_replace(struct buf *b, uint64_t session, uint64_t request,
+                      qr_node_id old, const struct meta_node *node)
+{
+    Meta__NodeReplace message = META__NODE_REPLACE__INIT;
+    Meta__Command command = META__COMMAND__INIT;
+
+    ASSERT(node != NULL);
+    message.old = old;
+    message.name = meta_bytes(node->name);
+    message.address = meta_bytes(node->address);
+    message.uuid = meta_bytes(
+        meta_text((const char *)node->uuid.bytes, sizeof(node->uuid.bytes)));
+    command.of_case = META__COMMAND__OF_NODE_REPLACE;
+    command.node_replace = &message;
     meta_put(b, &command, session, request);
 }
 

@@ -42,16 +42,25 @@ struct meta_exchange_delete {
     bool if_unused;
 };
 
-/* A node has started: id (0: give one out), name, address, uuid, boot. Sent
+/* A node has started: id (0: give one out), name, address, uuid, boot,
+ * process. Sent
  * before it serves clients: it ends what belongs to its earlier starts.
  * OK; REFUSED: uuid, name or id is another's, it was removed, or a later boot
  * is known; LIMIT. */
 void meta_put_node_up(struct buf *b, uint64_t session, uint64_t request,
                       const struct meta_node *node);
-/* Name, address, uuid: a node that will start. OK, EXISTS, REFUSED, LIMIT. */
+/* Name, address, uuid, and id (0: give one out): a node that will start. OK,
+ * EXISTS, REFUSED, LIMIT. */
 void meta_put_node_add(struct buf *b, uint64_t session, uint64_t request,
                        const struct meta_node *node);
-/* OK; NOT_FOUND; REFUSED: the last one. */
+/* Name, address and uuid of a blank node that joins under an id that the
+ * machine gives out, in the place of node OLD (0: of none), which has its name
+ * and is removed. OK; EXISTS: it has joined already; NOT_FOUND: there is no
+ * OLD; REFUSED: the name is another's, or the uuid a removed node's; LIMIT. */
+void meta_put_node_replace(struct buf *b, uint64_t session, uint64_t request,
+                           qr_node_id old, const struct meta_node *node);
+/* With the queues that had replicas nowhere else. OK; NOT_FOUND; REFUSED: the
+ * last one. */
 void meta_put_node_remove(struct buf *b, uint64_t session, uint64_t request,
                           qr_node_id id);
 

@@ -125,12 +125,56 @@ meta_apply_command(struct meta_machine *m, const Meta__Command *c,
     if (c->of_case == META__COMMAND__OF_CLUSTER_NAME) {
         return meta_apply_cluster_name(m, c);
     }
+    if (c->of_case == META__COMMAND__OF_NODE_REPLACE) {
+        return meta_apply_node_replace(m, c, out);
+    }
     if (c->of_case < META__COMMAND__OF_NODE_UP) {
         return META_MALFORMED;
     }
     at = (size_t)c->of_case - META__COMMAND__OF_NODE_UP;
     ASSERT(at < ARRAY_COUNT(META_HANDLERS));
     return META_HANDLERS[at](m, c, out);
+}
+
+/* The proposer of C, which was applied before, may have missed what came of it
+ * (its copy was replaced meanwhile): say what is to be seen now. */
+static enum meta_status
+meta_applied_before(const struct meta_machine *m, const Meta__Command *c,
+                    struct meta_outcome *out)
+{
+    const struct meta_vhost_record *vhost = NULL;
+    const struct meta_queue_record *queue = NULL;
+
+    ASSERT(out->session != 0);
+    if (c->of_case == META__COMMAND__OF_EXCHANGE_DECLARE) {
+        return META_EXISTS;
+    }
+    if (c->of_case != META__COMMAND__OF_QUEUE_DECLARE) {
+        return META_OK;
+    }
+    vhost = meta_vhost_get(m, meta_field(&c->queue_declare->vhost));
+    if (vhost == NULL) {
+        return META_NO_VHOST;
+    }
+    queue = meta_queue_get(vhost, meta_field(&c->queue_declare->name));
+    out->group = queue != NULL ? queue->pub.group : 0;
+    return META_EXISTS;
+}
+
+/* Apply C unless it was before, or its proposer's time is over. */
+static enum meta_status
+meta_apply_once(struct meta_machine *m, const Meta__Command *c,
+                struct meta_outcome *out)
+{
+    switch (meta_session_note(m, c->session, c->request)) {
+    case META_REQUEST_APPLIED:
+        return meta_applied_before(m, c, out);
+    case META_REQUEST_STALE:
+        return META_REFUSED;
+    case META_REQUEST_NEW:
+    default:
+        return meta_apply_command(m, c, out);
+    }
 }
 
 /* Apply the command in SIZE bytes at BODY and report its outcome. */
@@ -153,7 +197,7 @@ meta_apply_one(struct meta_machine *m, const uint8_t *body, size_t size)
     if (c != NULL) {
         out.session = c->session;
         out.request = c->request;
-        out.status = meta_apply_command(m, c, &out);
+        out.status = meta_apply_once(m, c, &out);
     }
     ASSERT(list_is_empty(&m->doomed));
     if (m->events.on_outcome != NULL) {

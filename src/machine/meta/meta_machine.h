@@ -7,8 +7,11 @@
  * origin (session and request number), so that whoever proposed it finds the
  * outcome when its own copy applies it; outcomes do not travel.
  *
- * Commands are idempotent in effect: one that is proposed again after a change
- * of leader finds its own work done and the first outcome already reported.
+ * A command takes effect once: one that was proposed again after a change of
+ * leader is known by its origin and changes nothing, though what it made may be
+ * gone since. What the machine remembers for it, per session, is the set of
+ * requests applied; it ends with the session's start or node. Commands of a
+ * start that is over, or of a node that was removed, change nothing either.
  *
  * What the proposer decides, and the command carries: time, generated names,
  * password hashes, which nodes hold a queue's replicas. What the machine
@@ -41,8 +44,12 @@ enum {
     META_POLICIES_MAX = 10000,
     META_PARAMETERS_MAX = 10000,
     META_PERMISSIONS_MAX = 1 << 20,
-    META_TEXT_SIZE_MAX = 65536,       /* other values: hashes, tags, JSON */
-    META_NODE_ID_MAX = 65535,         /* as in session_id() */
+    META_TEXT_SIZE_MAX = 65536,   /* other values: hashes, tags, JSON */
+    META_NODE_ID_MAX = 65535,     /* as in session_id() */
+    META_SESSIONS_MAX = 8192,     /* that requests are remembered of; those of
+                                 further ones may take effect twice */
+    META_REQUESTS_BACK = 1 << 16, /* a request this far behind its session's
+                                     newest counts as applied */
     META_COMMAND_SIZE_MAX = 256 << 10 /* bytes of one encoded command */
 };
 
@@ -64,7 +71,8 @@ struct meta_node {
     struct meta_text name;    /* such as "n1" or "rabbit@host" */
     struct meta_text address; /* host:port of its links */
     struct uuid uuid;
-    uint32_t boot; /* of its latest start, as it reported */
+    uint32_t boot;    /* of its latest start, as it reported; 0: none yet */
+    uint64_t process; /* of that start: a random number */
     bool is_removed;
 };
 
@@ -231,6 +239,10 @@ size_t meta_bindings_count(const struct meta_machine *m);
 /* The incarnation for the next replica that joins QUEUE's group: greater than
  * that of any member it ever had. */
 uint32_t meta_queue_incarnation(const struct meta_queue *queue);
+/* Whether QUEUE's members are those it was declared with: a replica that is
+ * new on its node then begins the group with them; later ones wait to be
+ * added by the group's leader. */
+bool meta_queue_is_original(const struct meta_queue *queue);
 
 /* Lookups; NULL when there is none. */
 const struct meta_node *meta_node(const struct meta_machine *m, qr_node_id id);

@@ -125,6 +125,7 @@ meta_node_register(struct meta_machine *m, struct meta_node *spec)
         return META_REFUSED;
     }
     ASSERT(meta_node_of_uuid(m, &spec->uuid) == NULL);
+    ASSERT(spec->id == 0 || meta_node_get(m, spec->id) == NULL);
     spec->id = spec->id != 0 ? spec->id : m->node_next;
     ASSERT(spec->id > 0);
     if (m->nodes_live >= QR_NODES_MAX || spec->id > META_NODE_ID_MAX) {
@@ -142,10 +143,12 @@ meta_node_renew(struct meta_machine *m, struct meta_node_record *node,
 {
     struct meta_node_record *named = meta_node_of_name(m, spec->name);
     bool is_restarted = spec->boot > node->pub.boot;
+    bool is_other = spec->boot == node->pub.boot && node->pub.boot > 0 &&
+                    spec->process != node->pub.process;
 
     ASSERT(node->magic == META_NODE_MAGIC);
     ASSERT(spec->id == 0 || spec->id == node->pub.id);
-    if (node->pub.is_removed || spec->boot < node->pub.boot ||
+    if (node->pub.is_removed || spec->boot < node->pub.boot || is_other ||
         !uuid_is_equal(&node->pub.uuid, &spec->uuid) ||
         (named != NULL && named != node)) {
         return META_REFUSED;
@@ -153,8 +156,10 @@ meta_node_renew(struct meta_machine *m, struct meta_node_record *node,
     meta_text_set(&node->pub.name, spec->name);
     meta_text_set(&node->pub.address, spec->address);
     node->pub.boot = spec->boot;
+    node->pub.process = spec->process;
     meta_tell_node(m, node);
     if (is_restarted) {
+        meta_session_drop(m, node->pub.id, node->pub.boot);
         meta_node_restarted(m, node);
     }
     return META_OK;
@@ -165,7 +170,8 @@ meta_apply_node_up(struct meta_machine *m, const Meta__Command *c,
                    struct meta_outcome *out)
 {
     const Meta__NodeUp *up = c->node_up;
-    struct meta_node spec = {.id = up->id, .boot = up->boot};
+    struct meta_node spec = {
+        .id = up->id, .boot = up->boot, .process = up->process};
     struct meta_node_record *node = NULL;
     struct meta_node_record *same = NULL;
 
@@ -190,7 +196,7 @@ meta_apply_node_add(struct meta_machine *m, const Meta__Command *c,
                     struct meta_outcome *out)
 {
     const Meta__NodeAdd *add = c->node_add;
-    struct meta_node spec = {.id = 0};
+    struct meta_node spec = {.id = add->id};
     struct meta_node_record *same = NULL;
 
     ASSERT(c->of_case == META__COMMAND__OF_NODE_ADD);
@@ -203,6 +209,86 @@ meta_apply_node_add(struct meta_machine *m, const Meta__Command *c,
     if (same != NULL) {
         return same->pub.is_removed ? META_REFUSED : META_EXISTS;
     }
+    if (spec.id != 0 && meta_node_get(m, spec.id) != NULL) {
+        return META_REFUSED; /* another's */
+    }
+    return meta_node_register(m, &spec);
+}
+
+/* Queues that had replicas on removed nodes alone: there is nothing left of
+ * them. */
+static void
+meta_node_drop_orphans(struct meta_machine *m)
+{
+    uint64_t *groups = map_keys_sorted(&m->groups);
+    size_t count = m->groups.count;
+
+    for (size_t i = 0; i < count; i++) {
+        struct meta_queue_record *queue = map_get(&m->groups, groups[i]);
+        bool is_orphan = queue != NULL;
+
+        for (size_t j = 0; is_orphan && j < queue->pub.members_count; j++) {
+            const struct meta_node_record *node = meta_node_get(
+                m, qr_replica_node(queue->pub.members[j].replica));
+
+            ASSERT(node != NULL);
+            is_orphan = node->pub.is_removed;
+        }
+        if (is_orphan) {
+            meta_queue_drop(m, queue);
+        }
+    }
+    mem_free(groups);
+}
+
+/* NODE is no more: what hung on its starts ends, its sessions with them. */
+static void
+meta_node_remove(struct meta_machine *m, struct meta_node_record *node)
+{
+    ASSERT(!node->pub.is_removed);
+    ASSERT(m->nodes_live > 0);
+    node->pub.is_removed = true;
+    m->nodes_live--;
+    meta_session_drop(m, node->pub.id, UINT32_MAX);
+    meta_tell_node(m, node);
+    meta_node_restarted(m, node);
+    meta_node_drop_orphans(m);
+}
+
+enum meta_status
+meta_apply_node_replace(struct meta_machine *m, const Meta__Command *c,
+                        struct meta_outcome *out)
+{
+    const Meta__NodeReplace *replace = c->node_replace;
+    struct meta_node spec = {.id = 0};
+    struct meta_node_record *old = NULL;
+    struct meta_node_record *same = NULL;
+
+    ASSERT(c->of_case == META__COMMAND__OF_NODE_REPLACE);
+    ASSERT(m->magic == META_MACHINE_MAGIC);
+    (void)out;
+    if (!meta_node_spec(&spec, &replace->name, &replace->address,
+                        &replace->uuid)) {
+        return META_MALFORMED;
+    }
+    same = meta_node_of_uuid(m, &spec.uuid);
+    if (same != NULL) {
+        return same->pub.is_removed ? META_REFUSED : META_EXISTS;
+    }
+    if (replace->old == 0) {
+        return meta_node_register(m, &spec);
+    }
+    old = meta_node_get(m, replace->old);
+    if (old == NULL || old->pub.is_removed) {
+        return META_NOT_FOUND;
+    }
+    if (!meta_text_is(old->pub.name, spec.name)) {
+        return META_REFUSED;
+    }
+    if (m->node_next > META_NODE_ID_MAX) {
+        return META_LIMIT;
+    }
+    meta_node_remove(m, old);
     return meta_node_register(m, &spec);
 }
 
@@ -221,10 +307,7 @@ meta_apply_node_remove(struct meta_machine *m, const Meta__Command *c,
     if (m->nodes_live == 1) {
         return META_REFUSED;
     }
-    node->pub.is_removed = true;
-    m->nodes_live--;
-    meta_tell_node(m, node);
-    meta_node_restarted(m, node);
+    meta_node_remove(m, node);
     return META_OK;
 }
 

@@ -9,7 +9,10 @@
 #include "machine/meta/meta_state.h"
 
 enum {
-    META_OWNER_KEY_SIZE = 16
+    META_OWNER_KEY_SIZE = 16,
+    /* The first members are of incarnation 1; once the members have changed,
+     * the next incarnation is at least this. */
+    META_INCARNATION_CHANGED = 3
 };
 
 /* u32 node, u32 boot, u64 connection. */
@@ -412,6 +415,22 @@ meta_members_check(const struct meta_machine *m,
     return has_voter ? META_OK : META_MALFORMED;
 }
 
+/* Whether MEMBERS are other replicas than QUEUE has. */
+static bool
+meta_members_differ(const struct meta_queue_record *queue,
+                    const struct meta_member *members, size_t count)
+{
+    if (count != queue->pub.members_count) {
+        return true;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (meta_member_get(queue, members[i].replica) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* If the member that stands first has gone, the first voter stands. */
 static void
 meta_queue_restand(struct meta_queue *queue)
@@ -452,6 +471,10 @@ meta_apply_queue_members(struct meta_machine *m, const Meta__Command *c,
     status = meta_members_check(m, queue, change, members);
     if (status != META_OK) {
         return status;
+    }
+    if (meta_members_differ(queue, members, change->n_members)) {
+        queue->incarnation_next =
+            MAX(queue->incarnation_next, (uint32_t)META_INCARNATION_CHANGED);
     }
     meta_queue_set_members(m, queue, members, change->n_members);
     meta_queue_restand(&queue->pub);
@@ -510,6 +533,12 @@ uint32_t
 meta_queue_incarnation(const struct meta_queue *queue)
 {
     return meta_queue_of(queue)->incarnation_next;
+}
+
+bool
+meta_queue_is_original(const struct meta_queue *queue)
+{
+    return meta_queue_of(queue)->incarnation_next < META_INCARNATION_CHANGED;
 }
 
 size_t

@@ -75,6 +75,7 @@ meta_read_node(struct meta_machine *m, struct cursor *c)
     spec.address = meta_read_text(c, QR_NAME_SIZE_MAX);
     uuid = cursor_bytes(c, sizeof(spec.uuid.bytes));
     spec.boot = meta_read_u32(c);
+    spec.process = cursor_varint(c);
     spec.is_removed = meta_read_bool(c);
     if (c->bad || spec.id == 0 || spec.id > META_NODE_ID_MAX ||
         meta_node_get(m, spec.id) != NULL ||
@@ -364,6 +365,35 @@ meta_read_parameter(struct meta_machine *m, struct cursor *c)
     (void)meta_parameter_set(m, &spec);
 }
 
+/* The ranges are in order and apart, as ranges_add() leaves them. */
+static void
+meta_read_session(struct meta_machine *m, struct cursor *c)
+{
+    uint64_t session = cursor_varint(c);
+    uint64_t count = cursor_varint(c);
+    struct meta_session_record *s = NULL;
+    uint64_t after = 0;
+
+    if (c->bad || count == 0 || m->sessions.count >= META_SESSIONS_MAX ||
+        map_get(&m->sessions, session) != NULL) {
+        cursor_fail(c);
+        return;
+    }
+    s = meta_session_get(m, session);
+    for (uint64_t i = 0; i < count && !c->bad; i++) {
+        uint64_t first = cursor_varint(c);
+        uint64_t last = cursor_varint(c);
+
+        if (c->bad || first > last || (i > 0 && first <= after) ||
+            last == UINT64_MAX) {
+            cursor_fail(c);
+            return;
+        }
+        ranges_add(&s->requests, first, last);
+        after = last + 1;
+    }
+}
+
 /* How many there are, and each of them by READ. */
 static void
 meta_read_list(struct meta_machine *m, struct cursor *c,
@@ -388,7 +418,7 @@ meta_read_state(struct meta_machine *m, const void *data, size_t size)
     ASSERT(m->vhosts.count == 0);
     cursor_init(&c, data, size);
     version = cursor_u8(&c);
-    if (version > QR_META_MACHINE) {
+    if (version > QR_META_MACHINE || version == 1) {
         return -QR_EVERSION;
     }
     m->group_next = cursor_varint(&c);
@@ -403,6 +433,7 @@ meta_read_state(struct meta_machine *m, const void *data, size_t size)
     meta_read_list(m, &c, meta_read_user);
     meta_read_list(m, &c, meta_read_vhost);
     meta_read_list(m, &c, meta_read_parameter);
+    meta_read_list(m, &c, meta_read_session);
     if (c.bad || cursor_left(&c) > 0 || node_next < m->node_next) {
         return -QR_EFORMAT;
     }

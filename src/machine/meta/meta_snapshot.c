@@ -29,6 +29,7 @@ meta_write_nodes(const struct meta_machine *m, struct buf *out)
         meta_write_text(out, node->pub.address);
         buf_put(out, node->pub.uuid.bytes, sizeof(node->pub.uuid.bytes));
         buf_put_varint(out, node->pub.boot);
+        buf_put_varint(out, node->pub.process);
         buf_put_u8(out, node->pub.is_removed ? 1 : 0);
     }
     mem_free(ids);
@@ -182,6 +183,27 @@ meta_write_vhost(struct buf *out, const void *record)
     meta_write_map(&vhost->policies, out, meta_write_policy);
 }
 
+static void
+meta_write_sessions(const struct meta_machine *m, struct buf *out)
+{
+    uint64_t *sessions = map_keys_sorted(&m->sessions);
+
+    buf_put_varint(out, m->sessions.count);
+    for (size_t i = 0; i < m->sessions.count; i++) {
+        const struct meta_session_record *s =
+            map_get(&m->sessions, sessions[i]);
+
+        ASSERT(s->requests.count > 0);
+        buf_put_varint(out, sessions[i]);
+        buf_put_varint(out, s->requests.count);
+        for (size_t j = 0; j < s->requests.count; j++) {
+            buf_put_varint(out, s->requests.items[j].first);
+            buf_put_varint(out, s->requests.items[j].last);
+        }
+    }
+    mem_free(sessions);
+}
+
 void
 meta_machine_snapshot(const struct meta_machine *m, struct buf *out)
 {
@@ -195,4 +217,5 @@ meta_machine_snapshot(const struct meta_machine *m, struct buf *out)
     meta_write_map(&m->users, out, meta_write_user);
     meta_write_map(&m->vhosts, out, meta_write_vhost);
     meta_write_map(&m->parameters, out, meta_write_parameter);
+    meta_write_sessions(m, out);
 }

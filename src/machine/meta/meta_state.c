@@ -148,6 +148,7 @@ meta_state_init(struct meta_machine *m)
     m->serial_next = 1;
     map_init(&m->nodes);
     map_init(&m->groups);
+    map_init(&m->sessions);
     strmap_init(&m->vhosts);
     strmap_init(&m->users);
     strmap_init(&m->owners);
@@ -214,6 +215,7 @@ meta_state_deinit(struct meta_machine *m)
     ASSERT(list_is_empty(&m->doomed));
     map_deinit(&m->nodes);
     map_deinit(&m->groups);
+    meta_sessions_free(m);
     strmap_deinit(&m->vhosts);
     strmap_deinit(&m->users);
     strmap_deinit(&m->owners);

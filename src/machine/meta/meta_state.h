@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/ranges.h"
 #include "machine/meta/meta_machine.h"
 #include "routing/direct.h"
 #include "routing/entry.h"
@@ -36,7 +37,8 @@ enum {
     META_QUEUE_MAGIC = 0x3e7a0008,
     META_BINDING_MAGIC = 0x3e7a0009,
     META_POLICY_MAGIC = 0x3e7a000a,
-    META_PARAMETER_MAGIC = 0x3e7a000b
+    META_PARAMETER_MAGIC = 0x3e7a000b,
+    META_SESSION_MAGIC = 0x3e7a000c
 };
 
 struct meta_node_record {
@@ -136,6 +138,12 @@ struct meta_parameter_record {
     struct meta_parameter pub;
 };
 
+/* The requests of one session that were applied. */
+struct meta_session_record {
+    unsigned magic;
+    struct ranges requests;
+};
+
 /* Where protobuf-c unpacks one command into; emptied after each. */
 struct meta_arena {
     uint8_t *bytes;
@@ -157,6 +165,7 @@ struct meta_machine {
     size_t policies_count;
     struct map nodes;         /* by id; removed ones stay */
     struct map groups;        /* queues, by group */
+    struct map sessions;      /* by session, docs/formats/meta.md */
     struct strmap vhosts;     /* by name */
     struct strmap users;      /* by name */
     struct strmap owners;     /* by meta_owner_key() */
@@ -292,6 +301,23 @@ void meta_queue_set_members(struct meta_machine *m,
 void meta_owner_drop(struct meta_machine *m, struct meta_owner_record *owner);
 struct meta_owner_record *meta_owner_get(struct meta_machine *m,
                                          const struct meta_owner *owner);
+
+/* What came of remembering a request. */
+enum meta_request_state {
+    META_REQUEST_NEW,     /* noted just now: apply it */
+    META_REQUEST_APPLIED, /* before */
+    META_REQUEST_STALE    /* of a start that is over, or a removed node */
+};
+/* Note REQUEST of SESSION; those of session 0, of node 0, and of sessions
+ * beyond META_SESSIONS_MAX are always new. */
+enum meta_request_state meta_session_note(struct meta_machine *m,
+                                          uint64_t session, uint64_t request);
+/* Forget the sessions of NODE's starts before BOOT. */
+void meta_session_drop(struct meta_machine *m, qr_node_id node, uint32_t boot);
+/* The record of SESSION, made when it is new. */
+struct meta_session_record *meta_session_get(struct meta_machine *m,
+                                             uint64_t session);
+void meta_sessions_free(struct meta_machine *m);
 
 /* Events; a NULL callback is skipped. */
 void meta_tell_user(const struct meta_machine *m, struct meta_text name);

@@ -91,9 +91,27 @@ Test(nodes, the_table_holds_its_limit_and_no_more)
     struct nodes n;
 
     nodes_init(&n);
-    for (qr_node_id i = 1; i <= QR_NODES_MAX; i++) {
+    for (qr_node_id i = 1; i <= NODES_MAX; i++) {
         cr_assert_not_null(nodes_get(&n, i));
     }
-    cr_assert_null(nodes_get(&n, QR_NODES_MAX + 1));
-    cr_assert_not_null(nodes_get(&n, QR_NODES_MAX));
+    cr_assert_null(nodes_get(&n, NODES_MAX + 1));
+    cr_assert_not_null(nodes_get(&n, NODES_MAX));
+}
+
+Test(nodes, that_were_removed_are_dead_for_good_and_make_room)
+{
+    struct nodes n;
+    struct link_peer p = peer(2, 7);
+
+    nodes_init(&n);
+    for (qr_node_id i = 1; i <= NODES_MAX; i++) {
+        cr_assert_not_null(nodes_get(&n, i));
+    }
+    cr_assert_not_null(nodes_removed(&n, 2));
+    cr_assert_null(nodes_removed(&n, 2), "no news");
+    cr_assert(nodes_is_dead(&n, 2, 7));
+    cr_assert_null(nodes_link_event(&n, LINK_UP, &p, 100));
+    cr_assert(nodes_is_dead(&n, 2, 7));
+    cr_assert_not_null(nodes_get(&n, NODES_MAX + 1));
+    cr_assert_null(nodes_get(&n, NODES_MAX + 2));
 }

@@ -1,5 +1,7 @@
 /* The identity file: made once, kept, locked, refused when damaged. */
 #include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -58,12 +60,15 @@ Test(identity, is_made_once_and_counts_starts)
     rig_init(&r);
     cr_assert_eq(identity_open(r.dir, &first, &lock, &err), 0, "%s", err.text);
     (void)close(lock);
-    cr_assert_eq(first.boot, 1);
-    cr_assert(uuid_is_nil(&first.cluster));
+    cr_assert_eq(first.starts.boot, 1);
+    cr_assert(uuid_is_nil(&first.cluster.id));
     cr_assert_eq(identity_open(r.dir, &second, &lock, &err), 0);
     (void)close(lock);
-    cr_assert_eq(second.boot, 2);
+    cr_assert_eq(second.starts.boot, 2);
     cr_assert(uuid_is_equal(&first.uuid, &second.uuid));
+    cr_assert_eq(second.starts.count, 2);
+    cr_assert_eq(second.starts.process[1], first.starts.process[0]);
+    cr_assert_neq(second.starts.process[0], first.starts.process[0]);
     rig_deinit(&r);
 }
 
@@ -93,22 +98,30 @@ Test(identity, keeps_its_cluster)
 
     rig_init(&r);
     cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
-    memset(&id.cluster, 7, sizeof(id.cluster));
-    id.members_count = 2;
+    memset(&id.cluster.id, 7, sizeof(id.cluster.id));
+    id.node = 2;
+    id.cluster.has_founders = true;
+    id.cluster.members_count = 2;
     for (uint8_t i = 0; i < 2; i++) {
-        id.members[i].id = i + 1U;
-        memset(&id.members[i].uuid, i + 1, sizeof(struct uuid));
-        (void)snprintf(id.members[i].name, sizeof(id.members[i].name),
-                       "node %u", i);
+        struct cluster_member *m = &id.cluster.members[i];
+
+        m->id = i + 1U;
+        memset(&m->uuid, i + 1, sizeof(struct uuid));
+        (void)snprintf(m->name, sizeof(m->name), "node %u", i);
+        (void)snprintf(m->address, sizeof(m->address), "host%u:5", i);
     }
     cr_assert_eq(identity_save(r.dir, &id, &err), 0);
     (void)close(lock);
     cr_assert_eq(identity_open(r.dir, &back, &lock, &err), 0, "%s", err.text);
     (void)close(lock);
-    cr_assert(uuid_is_equal(&back.cluster, &id.cluster));
-    cr_assert_eq(back.members_count, 2);
-    cr_assert_str_eq(back.members[1].name, "node 1");
-    cr_assert(uuid_is_equal(&back.members[1].uuid, &id.members[1].uuid));
+    cr_assert_eq(back.node, 2);
+    cr_assert(back.cluster.has_founders);
+    cr_assert(uuid_is_equal(&back.cluster.id, &id.cluster.id));
+    cr_assert_eq(back.cluster.members_count, 2);
+    cr_assert_str_eq(back.cluster.members[1].name, "node 1");
+    cr_assert_str_eq(back.cluster.members[1].address, "host1:5");
+    cr_assert(uuid_is_equal(&back.cluster.members[1].uuid,
+                            &id.cluster.members[1].uuid));
     rig_deinit(&r);
 }
 
@@ -135,8 +148,19 @@ Test(identity, keeps_the_number_of_shards)
 Test(identity, that_is_not_understood_is_refused)
 {
     static const char *const bad[] = {
-        "version 2\n",  "uuid nonsense\n",   "boot many\n", "strange 1\n",
-        "member 1 x\n", "boot 4294967295\n", "shards 0\n",  "shards 65\n"};
+        "version 1\n",
+        "uuid nonsense\n",
+        "start many 0000000000000001\n",
+        "strange 1\n",
+        "member 1 x\n",
+        "start 4294967295 0000000000000001\n",
+        "start 1 1\n",
+        "start 1 0000000000000000\n",
+        "start 1 000000000000000x\n",
+        "start 3 0000000000000001\nstart 1 0000000000000002\n",
+        "node 0\n",
+        "shards 0\n",
+        "shards 65\n"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct identity id;
@@ -155,13 +179,92 @@ Test(identity, that_is_not_understood_is_refused)
     }
 }
 
-Test(identity, takes_a_cluster_from_text_or_nothing)
+/* What a data directory has, beside its lock. */
+static void
+put_data(struct rig *r)
 {
-    struct identity id = {0};
-    struct error err;
-    const char *none = "version 1\n";
+    char path[160];
 
-    cr_assert_eq(identity_get_cluster(&id, none, strlen(none), &err),
-                 -QR_EFORMAT);
-    cr_assert_eq(id.members_count, 0);
+    put_file(r, "version 2\nuuid 16fd2706-8baf-433b-82eb-8c7fada847da\n");
+    (void)snprintf(path, sizeof(path), "%s/shard-0", r->dir);
+    cr_assert_eq(mkdir(path, 0700), 0);
+}
+
+static bool
+has(const struct rig *r, const char *name)
+{
+    char path[200];
+
+    (void)snprintf(path, sizeof(path), "%s/%s", r->dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void
+clean(const struct rig *r)
+{
+    char command[160];
+
+    (void)snprintf(command, sizeof(command), "rm -rf '%s'", r->top);
+    /* Tests have one thread. NOLINTNEXTLINE(cert-env33-c) */
+    cr_assert_eq(system(command), 0);
+}
+
+Test(identity, set_aside_leaves_a_blank_directory_and_keeps_three)
+{
+    static const char *const names[] = {"set-aside-1", "set-aside-2",
+                                        "set-aside-3", "set-aside-4",
+                                        "set-aside-5"};
+    struct identity id;
+    struct identity next;
+    struct error err = {{0}};
+    char path[200];
+    struct rig r;
+    int lock;
+
+    rig_init(&r);
+    cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
+    (void)close(lock);
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        put_data(&r);
+        cr_assert_eq(identity_set_aside(r.dir, path, sizeof(path), &err), 0,
+                     "%s", err.text);
+        cr_assert_not_null(strstr(path, names[i]));
+        cr_assert(has(&r, names[i]));
+        cr_assert_not(has(&r, "identity"));
+        cr_assert_not(has(&r, "shard-0"));
+        cr_assert(has(&r, "lock"));
+    }
+    cr_assert_not(has(&r, names[0]));
+    cr_assert_not(has(&r, names[1]));
+    cr_assert(has(&r, "set-aside-3/identity"));
+    cr_assert(has(&r, "set-aside-3/shard-0"));
+    cr_assert_eq(identity_open(r.dir, &next, &lock, &err), 0);
+    (void)close(lock);
+    cr_assert_eq(next.starts.boot, 1);
+    cr_assert_not(uuid_is_equal(&next.uuid, &id.uuid));
+    clean(&r);
+}
+
+Test(identity, does_not_build_on_logs_that_have_none)
+{
+    struct identity id;
+    struct error err = {{0}};
+    char path[200];
+    struct rig r;
+    int lock;
+
+    rig_init(&r);
+    cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
+    (void)close(lock);
+    put_data(&r);
+    cr_assert_eq(identity_set_aside(r.dir, path, sizeof(path), &err), 0);
+    put_data(&r);
+    (void)snprintf(path, sizeof(path), "%s/identity", r.dir);
+    cr_assert_eq(unlink(path), 0); /* the power failed in between */
+    cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0, "%s", err.text);
+    (void)close(lock);
+    cr_assert(has(&r, "set-aside-2/shard-0"));
+    cr_assert_not(has(&r, "shard-0"));
+    cr_assert_eq(id.starts.boot, 1);
+    clean(&r);
 }

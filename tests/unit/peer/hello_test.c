@@ -11,7 +11,10 @@
 static struct peers_identity
 identity(qr_node_id node)
 {
-    struct peers_identity id = {.node = node, .boot = 3, .shards = 2};
+    struct peers_identity id = {
+        .node = node,
+        .starts = {.boot = 3, .count = 2, .process = {7, 8}},
+        .shards = 2};
 
     memset(id.uuid.bytes, (int)(node + 1), sizeof(id.uuid.bytes));
     memset(id.cluster.bytes, 0xcc, sizeof(id.cluster.bytes));
@@ -30,7 +33,7 @@ Test(hello, comes_back_as_it_went)
     cr_expect_eq(f->klass, FRAME_CONTROL);
     cr_assert_eq(hello_decode(f, &out), 0);
     cr_expect_eq(out.node, 4);
-    cr_expect_eq(out.boot, 3);
+    cr_expect_eq(out.starts.boot, 3);
     cr_expect_eq(out.shards, 2);
     cr_expect_eq(out.protocol_min, QR_PEER_PROTOCOL_MIN);
     cr_expect_eq(out.protocol_max, QR_PEER_PROTOCOL_MAX);

@@ -158,7 +158,7 @@ rogue_begin(void)
     r->peer.psk = r->psk;
     stream_connect(w->nodes[1].net, "127.0.0.1", w->nodes[1].port, 1000,
                    rogue_on_connect, r);
-    HELPER_UNTIL(w, r->ready && r->hello.node == 1);
+    HELPER_UNTIL(w, r->ready && r->hello.shards == 1);
     return r;
 }
 

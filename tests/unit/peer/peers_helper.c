@@ -50,6 +50,11 @@ on_link(void *arg, enum link_event event, const struct link_peer *peer,
 {
     struct helper_node *n = arg;
 
+    if (peer->node >= LINK_GUEST_FIRST) {
+        n->guest = peer->node;
+        n->guests_up += event == LINK_UP ? 1U : 0U;
+        return;
+    }
     cr_assert_lt(n->events_count, HELPER_EVENTS_MAX);
     cr_assert_leq(peer->node, HELPER_NODES_MAX);
     n->events[n->events_count] = event;
@@ -60,6 +65,16 @@ on_link(void *arg, enum link_event event, const struct link_peer *peer,
         n->epoch[peer->node] = peer->epoch;
         memset(n->last_arg, 0, sizeof(n->last_arg));
     }
+}
+
+static void
+on_unwelcome(void *arg, bool is_rolled_back, const char *text)
+{
+    struct helper_node *n = arg;
+
+    n->rolled_back += is_rolled_back ? 1U : 0U;
+    n->removed += is_rolled_back ? 0U : 1U;
+    (void)snprintf(n->unwelcome, sizeof(n->unwelcome), "%s", text);
 }
 
 static void
@@ -86,7 +101,7 @@ helper_init(struct helper_world *w)
         n->world = w;
         n->logger = (struct logger){on_log, n, LOG_DEBUG};
         n->identity.node = id;
-        n->identity.boot = 1;
+        n->identity.starts.boot = 1;
         n->identity.shards = 1;
         memset(n->identity.uuid.bytes, (int)(0x10 + id), 16);
         snprintf(n->identity.node_name, sizeof(n->identity.node_name), "n%u",
@@ -107,7 +122,7 @@ void
 helper_start(struct helper_world *w, qr_node_id id)
 {
     struct helper_node *n = &w->nodes[id];
-    struct peers_events events = {n, on_frame, on_link};
+    struct peers_events events = {n, on_frame, on_link, on_unwelcome};
     struct peers_proof proof = {.secret = n->tls == NULL ? &n->secret : NULL,
                                 .tls = n->tls,
                                 .tls_name = n->tls_name};

@@ -41,6 +41,11 @@ struct helper_node {
     uint64_t frames[FRAME_CLASS_COUNT];   /* received */
     uint64_t last_arg[FRAME_CLASS_COUNT]; /* of the last one received */
     uint64_t bytes;
+    qr_node_id guest; /* the last one's link id */
+    unsigned guests_up;
+    unsigned rolled_back; /* how often it was told so */
+    unsigned removed;
+    char unwelcome[400];
     bool disorder; /* an arg did not grow within its class and epoch */
     uint8_t order[HELPER_EVENTS_MAX]; /* classes as they came */
     size_t order_count;

@@ -199,14 +199,15 @@ node_new(struct node *n, qr_node_id id, uint16_t shards)
     n->fail_start_of = -1;
     cr_assert_eq(secret_derive("0123456789abcdef", 16, &secret, &err), 0);
     config.identity.node = id;
-    config.identity.boot = 1;
+    config.identity.starts.boot = 1;
     memset(config.identity.uuid.bytes, (int)id, 16);
     snprintf(config.identity.node_name, sizeof(config.identity.node_name),
              "n%u", id);
     config.proof.secret = &secret;
     config.limits.dial_min_ms = 5;
     config.limits.window[FRAME_CALL] = 1 << 20;
-    config.events = (struct runtime_events){n, on_start, on_stop, on_free};
+    config.events =
+        (struct runtime_events){n, on_start, on_stop, on_free, NULL};
     n->rt = runtime_new(&config);
 }
 

@@ -64,7 +64,7 @@ Test(meta_snapshot, what_is_undone_leaves_no_trace_but_ids)
 Test(meta_snapshot, the_layout_is_the_documented_one)
 {
     /* An empty machine: docs/formats/meta.md, "Snapshot". */
-    static const uint8_t expected[] = {1, 16, 1, 0, 0, 0, 0, 0};
+    static const uint8_t expected[] = {2, 16, 1, 0, 0, 0, 0, 0, 0};
     struct world w;
     struct buf b;
 

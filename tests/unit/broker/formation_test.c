@@ -1,6 +1,6 @@
 /* Formation of clusters in the simulated world. */
 #include "base/mem.h"
-#include "daemon/formation.h"
+#include "broker/formation.h"
 #include "lib/harness.h"
 #include "sim/sim_env.h"
 
@@ -10,22 +10,25 @@ enum {
 };
 
 struct member {
-    struct identity identity;
+    struct uuid uuid;
+    struct cluster cluster;
+    qr_node_id id;
     struct formation *formation;
     unsigned formed;
 };
 
 struct rig {
     struct sim *sim;
-    struct identity_member plan[NODES];
+    struct cluster_member plan[NODES];
     struct member members[NODES];
 };
 
 static int
-on_formed(void *arg)
+on_formed(void *arg, qr_node_id id)
 {
     struct member *m = arg;
 
+    m->id = id;
     m->formed++;
     return 0;
 }
@@ -33,10 +36,12 @@ on_formed(void *arg)
 static void
 start(struct rig *r, size_t i)
 {
-    struct formation_config config = {.self = (qr_node_id)(i + 1),
-                                      .nodes = r->plan,
+    struct formation_config config = {.nodes = r->plan,
                                       .nodes_count = NODES,
-                                      .identity = &r->members[i].identity,
+                                      .self = i,
+                                      .uuid = r->members[i].uuid,
+                                      .data_dir = "data",
+                                      .cluster = &r->members[i].cluster,
                                       .on_formed = on_formed,
                                       .arg = &r->members[i]};
 
@@ -61,7 +66,7 @@ rig_init(struct rig *r)
     for (size_t i = 0; i < NODES; i++) {
         r->plan[i].id = (qr_node_id)(i + 1);
         r->plan[i].name[0] = (char)('a' + i);
-        memset(&r->members[i].identity.uuid, (int)i + 1, 16);
+        memset(&r->members[i].uuid, (int)i + 1, 16);
     }
 }
 
@@ -96,9 +101,12 @@ Test(formation, waits_for_all_and_gives_all_the_same_cluster)
     for (size_t i = 0; i < NODES; i++) {
         cr_assert_eq(r.members[i].formed, 1);
         cr_assert(formation_is_formed(r.members[i].formation));
-        cr_assert(uuid_is_equal(&r.members[i].identity.cluster,
-                                &r.members[0].identity.cluster));
-        cr_assert_eq(r.members[i].identity.members_count, NODES);
+        cr_assert(
+            uuid_is_equal(&r.members[i].cluster.id, &r.members[0].cluster.id));
+        cr_assert_eq(r.members[i].cluster.members_count, NODES);
+        cr_assert(r.members[i].cluster.has_founders);
+        cr_assert_eq(r.members[i].id, i + 1);
+        cr_assert_str_eq(formation_waits_for(r.members[i].formation), "");
     }
     rig_deinit(&r);
 }
@@ -114,14 +122,13 @@ Test(formation, tells_a_node_that_missed_it)
     run(&r, 5 * SECOND_US);
     /* The third forgets, as if it had died before it wrote it down. */
     stop(&r, 2);
-    memset(&r.members[2].identity.cluster, 0, 16);
-    r.members[2].identity.members_count = 0;
+    memset(&r.members[2].cluster, 0, sizeof(struct cluster));
     r.members[2].formed = 0;
     start(&r, 2);
     run(&r, 5 * SECOND_US);
     cr_assert_eq(r.members[2].formed, 1);
-    cr_assert(uuid_is_equal(&r.members[2].identity.cluster,
-                            &r.members[0].identity.cluster));
+    cr_assert(
+        uuid_is_equal(&r.members[2].cluster.id, &r.members[0].cluster.id));
     rig_deinit(&r);
 }
 
@@ -135,12 +142,14 @@ Test(formation, keeps_out_a_node_with_another_disk)
     }
     run(&r, 5 * SECOND_US);
     stop(&r, 1);
-    memset(&r.members[1].identity, 0, sizeof(struct identity));
-    memset(&r.members[1].identity.uuid, 99, 16);
+    memset(&r.members[1].cluster, 0, sizeof(struct cluster));
+    memset(&r.members[1].uuid, 99, 16);
     r.members[1].formed = 0;
     start(&r, 1);
     run(&r, 5 * SECOND_US);
     cr_assert_eq(r.members[1].formed, 0);
     cr_assert_not(formation_is_formed(r.members[1].formation));
+    cr_assert_not_null(
+        strstr(formation_waits_for(r.members[1].formation), "is starting"));
     rig_deinit(&r);
 }

@@ -1,0 +1,158 @@
+"""Nodes that lose their disk, come back with an old one, join and leave: the
+cluster makes itself whole, and nothing that was confirmed is lost."""
+import os
+import shutil
+import sys
+import unittest
+
+from cluster import Cluster, ClusterTest, wait_for
+
+MESSAGES = 200
+
+
+class MembersCase(ClusterTest):
+    """Each test has a cluster of its own: they change its members."""
+
+    STARTED = False
+
+    def setUp(self):
+        self.cluster = Cluster(self.NODES, self.SHARDS, self.SETTINGS)
+        self.addCleanup(self.end)
+        self.cluster.start()
+
+    def end(self):
+        if self.cluster.has_failed:
+            self.cluster.keep_logs(self.id().split(".")[-1])
+        self.cluster.close()
+
+    @classmethod
+    def setUpClass(cls):
+        pass
+
+    def run(self, result=None):
+        self.failed_before = len(result.failures) + len(result.errors)
+        self.result = result
+        unittest.TestCase.run(self, result)
+
+    def doCleanups(self):
+        cluster = getattr(self, "cluster", None)
+        outcome = getattr(self, "_outcome", None)
+        if cluster is not None and outcome is not None and not outcome.success:
+            cluster.has_failed = True
+        return super().doCleanups()
+
+    def publish(self, queue, at=1, first=0, count=MESSAGES):
+        """Confirmed messages FIRST ... in QUEUE."""
+        connection = self.cluster.connect(at)
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare(queue, durable=True)
+        for i in range(first, first + count):
+            channel.basic_publish("", queue, str(i).encode())
+        connection.close()
+
+    def assertHolds(self, queue, count, at):
+        """QUEUE has messages 0 to COUNT - 1, in order; they stay in it."""
+        connection = self.cluster.connect(at)
+        channel = connection.channel()
+        got = []
+        for _ in range(count):
+            method, _properties, body = wait_for(
+                lambda: self.got(channel, queue), f"a message of '{queue}'")
+            got.append(int(body))
+        self.assertEqual(list(range(count)), got)
+        connection.close()
+
+    @staticmethod
+    def got(channel, queue):
+        method, properties, body = channel.basic_get(queue)
+        return method and (method, properties, body)
+
+    def nodes(self, at):
+        """The rows of cluster_status, by name."""
+        rows = self.cluster.ctl(at, "cluster_status")["nodes"]
+        return {row["node"]: row for row in rows}
+
+    def await_whole(self, queue, at, replicas=3):
+        """QUEUE has REPLICAS voters, all at the same place."""
+        def whole():
+            rows = self.cluster.ctl(at, "quorum_status", queue)["replicas"]
+            return (len(rows) == replicas and
+                    all(r["role"] == "voter" for r in rows) and
+                    all(r["state"] in ("leader", "follower") for r in rows) and
+                    len({r["applied"] for r in rows}) == 1)
+        wait_for(whole, f"'{queue}' has {replicas} replicas", 60, 0.1)
+
+        def metadata():
+            return all(row["metadata"] in ("leader", "follower")
+                       for row in self.nodes(at).values())
+        wait_for(metadata, "all nodes vote on the metadata", 60, 0.1)
+
+    def each_down_in_turn(self, queue, count, numbers):
+        """With any one of NUMBERS down, QUEUE holds its COUNT messages."""
+        for n in numbers:
+            self.cluster.kill(n)
+            other = next(i for i in numbers if i != n)
+            self.cluster.await_leader(queue, at=other)
+            self.assertHolds(queue, count, other)
+            self.cluster.start(n)
+            self.await_whole(queue, other)
+
+
+class LostDiskTest(MembersCase):
+    """The data directory is gone, or an old one."""
+
+    def test_a_node_whose_disk_was_lost_becomes_whole_by_itself(self):
+        queue = self.name()
+        self.publish(queue)
+        old = self.nodes(1)["n2"]["id"]
+        self.cluster.kill(2)
+        shutil.rmtree(self.cluster.data(2))
+        self.publish(queue, at=1, first=MESSAGES)
+        self.cluster.start(2)
+        self.assertGreater(self.nodes(1)["n2"]["id"], old)
+        self.await_whole(queue, 1)
+        self.each_down_in_turn(queue, 2 * MESSAGES, (1, 2, 3))
+
+    def test_each_node_in_turn_loses_its_disk(self):
+        queue = self.name()
+        for n in self.cluster.numbers:
+            self.publish(queue, at=n, first=(n - 1) * MESSAGES)
+            self.cluster.kill(n)
+            shutil.rmtree(self.cluster.data(n))
+            self.cluster.start(n)
+            self.await_whole(queue, n)
+        self.assertHolds(queue, 3 * MESSAGES, 1)
+        self.assertEqual({4, 5, 6}, {r["id"] for r in self.nodes(1).values()})
+
+    def test_a_node_on_an_old_copy_of_its_disk_is_recognised(self):
+        queue = self.name()
+        data = self.cluster.data(2)
+        self.publish(queue)
+        self.cluster.stop(2)
+        shutil.copytree(data, data + ".old", symlinks=True,
+                        ignore=shutil.ignore_patterns("ctl.sock"))
+        self.cluster.start(2)
+        self.publish(queue, at=2, first=MESSAGES)
+        self.cluster.kill(2)
+        shutil.rmtree(data)
+        shutil.move(data + ".old", data)
+        self.cluster.start(2)
+        self.assertIn("runs on an old copy of its data", self.cluster.log(2))
+        self.assertTrue(os.path.exists(os.path.join(data, "set-aside-1",
+                                                    "identity")))
+        self.await_whole(queue, 1)
+        self.each_down_in_turn(queue, 2 * MESSAGES, (1, 2, 3))
+
+    def test_a_blank_node_does_not_take_a_running_nodes_name(self):
+        self.cluster.write_config(
+            2, node__data_dir=self.cluster.path("other"),
+            listeners__tcp__default=f"127.0.0.1:{self.cluster.port(9)}",
+            cluster__listen=f"127.0.0.1:{self.cluster.peer_port(9)}")
+        first = self.cluster.processes.pop(2)
+        self.cluster.launch(2)
+        wait_for(lambda: "a running node of the cluster, n2" in
+                 self.cluster.log(2), "it says who has its name")
+        self.cluster.kill(2)
+        self.cluster.processes[2] = first
+        self.assertEqual("running", self.nodes(1)["n2"]["state"])
