@@ -343,6 +343,8 @@ client_cancel(struct sim_client *c)
     if (sub->state == SUB_ON && sub->channel == CHANNEL_CONSUME &&
         !sim_amqp_is_asking(c->amqp, CHANNEL_CONSUME)) {
         sub->state = SUB_CANCELLING;
+        /* Another may be attached before the answer is here. */
+        sim_check_detach(c->config.check, &sub->seen);
         m.basic_cancel.consumer_tag = amqp_text(sub->tag);
         sim_amqp_ask(c->amqp, CHANNEL_CONSUME, &m);
     }
