@@ -55,6 +55,14 @@ on_failure(void *arg, const char *text)
     s->shared->on_failure_mt(s->shared->arg, text);
 }
 
+static uint64_t
+now_ms(void *arg)
+{
+    const struct node_shard *s = arg;
+
+    return s->env->ops->now_ms(s->env);
+}
+
 static void
 on_damage(void *arg, const struct store_damage *damage)
 {
@@ -124,7 +132,11 @@ open_store(struct node_shard *s, struct error *err)
                                   .on_durable = on_durable,
                                   .on_failure = on_failure,
                                   .on_damage = on_damage,
-                                  .arg = s};
+                                  .arg = s,
+                                  .timers = &s->env->timers,
+                                  .now_ms = now_ms,
+                                  .scrub_rate = c->scrub_rate,
+                                  .compact_rate = c->compact_rate};
     char path[PATH_SIZE];
     int rv;
 

@@ -22,6 +22,7 @@
 enum {
     SIM_NODE_MAGIC = 0x736e6f64,
     CACHE_SIZE = 256 << 10,
+    SCRUB_PAUSE_MS = 3000,
     HEARTBEAT_MS = 200,
     ELECTION_MS = 1000
 };
@@ -142,7 +143,9 @@ start_store(struct sim_shard *s)
                                   .on_damage = on_damage,
                                   .arg = s,
                                   .now_ms = now_ms,
-                                  .scrub_rate = node->scrub_rate};
+                                  .scrub_rate = node->scrub_rate,
+                                  .scrub_pause_ms = SCRUB_PAUSE_MS,
+                                  .compact_rate = STORE_COMPACT_RATE_DEFAULT};
     struct error err = {{0}};
     int rv;
 

@@ -16,6 +16,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/mutation.h"
+#include "store/chores.h"
 #include "store/segment.h"
 #include "store/store_impl.h"
 
@@ -280,10 +281,12 @@ batch_done(struct disk_req *req)
     s->stats.syncs++;
     s->stats.bytes_written += b->size;
     b->segment->is_durable = true;
+    b->segment->durable_end = b->offset + b->size;
     batch_release(b);
     cache_trim(&s->cache, s->durable);
     segment_maintain(s);
     batch_write_next(s);
+    chores_wake(s);
     s->config.on_durable(s->config.arg, number);
 }
 
@@ -375,7 +378,7 @@ batch_write_next(struct store *s)
         }
         return;
     }
-    if (!b->segment->is_creating) {
+    if (b->segment->file != NULL) {
         batch_submit(b);
     }
 }

@@ -208,10 +208,3 @@ store_accept_loss(struct store *s)
         (void)control_write_state(s);
     }
 }
-
-enum store_space
-store_space(const struct store *s)
-{
-    OBJ_CHECK(s, STORE_MAGIC);
-    return STORE_SPACE_OK;
-}

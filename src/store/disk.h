@@ -38,7 +38,10 @@ struct disk_req {
     uint64_t offset;
     struct iovec *iov; /* borrowed until done */
     int iov_count;
-    bool sync;        /* writes: fdatasync after the last byte */
+    bool sync; /* writes: fdatasync after the last byte */
+    /* Reads: the first iovec from the disk rather than the page cache, where
+     * that can be had, and leave nothing there. */
+    bool uncached;
     const char *name; /* creations, removals: borrowed until done */
     uint64_t size;
 };

@@ -224,6 +224,10 @@ run_read(const struct disk_req *req)
 {
     uint64_t at = req->offset;
 
+    if (req->uncached && req->iov_count > 0) { /* only a hint */
+        (void)posix_fadvise(fd_of(req->file), (off_t)at,
+                            (off_t)req->iov[0].iov_len, POSIX_FADV_DONTNEED);
+    }
     for (int i = 0; i < req->iov_count; i++) {
         int rv = read_all(fd_of(req->file), req->iov[i].iov_base,
                           req->iov[i].iov_len, at);

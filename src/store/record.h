@@ -63,10 +63,10 @@ struct segment_header {
     enum segment_use use;
     uint8_t node_uuid[16];
     uint32_t shard;
-    uint32_t chain;           /* of the batch before the first one here */
-    uint64_t sequence;        /* of the segment, from 1, never used again */
-    uint64_t batch_first;     /* number of the first batch here */
-    uint64_t size;            /* of the file, a multiple of SECTOR_SIZE */
+    uint32_t chain;       /* of the batch before the first one here */
+    uint64_t sequence;    /* of the segment, from 1, never used again */
+    uint64_t batch_first; /* number of the first batch here */
+    uint64_t size;        /* of the file, a multiple of SECTOR_SIZE */
     /* Before the first batch here. */
     struct log_counts counts;
 };

@@ -397,6 +397,7 @@ replay_segment(struct replay *rp, size_t i)
         return rv;
     }
     seg->counts_last = rp->counts;
+    seg->durable_end = seg->end;
     seg->is_opened = true;
     seg->is_durable = true;
     if (next == NULL) {

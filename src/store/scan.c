@@ -563,6 +563,8 @@ scan_index(struct scan *sc)
         return -QR_ENOENT;
     }
     seg->has_index = true;
+    seg->is_indexed = true;
+    seg->index_padded = padded;
     seg->end = t.data_end;
     seg->batch_last = t.batch_last;
     seg->chain_last = t.chain;

@@ -16,10 +16,9 @@
  * when what made them dead is gone itself. The newest segment is never erased,
  * so that sequence numbers go on from it.
  *
- * Compaction, moving the last live entries out of a segment that is mostly
- * dead, belongs into segment_maintain(), beside the rewriting of control
- * records: it would queue them again as RECORD_STAGED, which recovery already
- * understands, once a snapshot covers them. */
+ * A segment that is mostly dead is emptied by walk.c. When there is no space
+ * for another file, batches wait for one: until there is space again, or a
+ * segment that has become free gives them its file. */
 #include "store/segment.h"
 
 #include <quorate/version.h>
@@ -31,6 +30,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/batch.h"
+#include "store/chores.h"
 #include "store/control.h"
 #include "store/store_impl.h"
 
@@ -130,6 +130,38 @@ size_for(const struct store *s, uint64_t span)
     return MAX(s->config.segment_size, least);
 }
 
+/* The oldest segment that has batches to be written, but no file, or NULL. */
+static struct segment *
+find_waiting(const struct store *s)
+{
+    struct segment *found = NULL;
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        struct segment *seg = s->segments[i];
+
+        if (seg != NULL && seg->file == NULL && !seg->is_creating &&
+            (seg->state == SEGMENT_ACTIVE || seg->state == SEGMENT_SEALED) &&
+            (found == NULL || seg->header.sequence < found->header.sequence)) {
+            found = seg;
+        }
+    }
+    return found;
+}
+
+static void
+note_shortage(struct store *s)
+{
+    OBJ_CHECK(s, STORE_MAGIC);
+    if (!s->is_short) {
+        log_warning(s->config.log, "store",
+                    "no space for another segment of %llu MiB on the disk: "
+                    "publishing stops soon; make room, it goes on by itself",
+                    (unsigned long long)s->config.segment_size >> 20);
+    }
+    s->is_short = true;
+}
+
 static void
 create_done(struct disk_req *req)
 {
@@ -142,10 +174,17 @@ create_done(struct disk_req *req)
     s->creating--;
     if (req->result == 0) {
         seg->file = req->file;
+        s->is_short = find_waiting(s) != NULL;
+        segment_retry(s);
         batch_write_next(s);
-    } else if (seg->state == SEGMENT_ACTIVE) {
+        return;
+    }
+    if (req->result == -QR_ENOSPC) {
+        note_shortage(s);
+    }
+    if (seg->state != SEGMENT_FREE && req->result != -QR_ENOSPC) {
         store_fail(s, req->result, seg->name);
-    } else {
+    } else if (seg->state == SEGMENT_FREE) {
         log_warning(s->config.log, "store", "cannot create %s ahead: %s",
                     seg->name, qr_error_text(req->result));
         segment_free(s, seg);
@@ -163,6 +202,22 @@ number_is_taken(const struct store *s, uint32_t number)
     return false;
 }
 
+static void
+create_file(struct store *s, struct segment *seg)
+{
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(seg->file == NULL);
+    ASSERT(!seg->is_creating);
+    seg->is_creating = true;
+    s->creating++;
+    memset(&seg->req, 0, sizeof(seg->req));
+    seg->req.done = create_done;
+    seg->req.arg = seg;
+    seg->req.name = seg->name;
+    seg->req.size = seg->header.size;
+    s->disk->ops->create(s->disk, &seg->req);
+}
+
 static struct segment *
 create(struct store *s, uint64_t size)
 {
@@ -174,16 +229,55 @@ create(struct store *s, uint64_t size)
         number++;
     }
     seg = segment_new(s, number, size);
-
-    seg->is_creating = true;
-    s->creating++;
-    memset(&seg->req, 0, sizeof(seg->req));
-    seg->req.done = create_done;
-    seg->req.arg = seg;
-    seg->req.name = seg->name;
-    seg->req.size = size;
-    s->disk->ops->create(s->disk, &seg->req);
+    create_file(s, seg);
     return seg;
+}
+
+/* SEG has become free; one that waits for space gets its file. */
+static void
+hand_over(struct store *s, struct segment *seg)
+{
+    struct segment *to = find_waiting(s);
+    uint32_t number = seg->number;
+    char name[DISK_NAME_SIZE];
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    if (to == NULL || to->header.size != seg->header.size) {
+        return;
+    }
+    ASSERT(seg->state == SEGMENT_FREE);
+    memcpy(name, seg->name, sizeof(name));
+    memcpy(seg->name, to->name, sizeof(name));
+    memcpy(to->name, name, sizeof(name));
+    seg->number = to->number;
+    to->number = number;
+    to->file = seg->file;
+    seg->file = NULL;
+    segment_free(s, seg);
+    batch_write_next(s);
+}
+
+uint64_t
+segment_room(const struct store *s)
+{
+    const struct segment *seg = s->active;
+    uint64_t room = 0;
+    uint64_t used;
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    if (seg != NULL && seg->file != NULL) {
+        used = seg->end + sector_round_up(seg->index.size) +
+               2 * (uint64_t)TRAILER_SIZE;
+        room = seg->header.size > used ? seg->header.size - used : 0;
+    }
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        seg = s->segments[i];
+        if (seg != NULL && seg->state == SEGMENT_FREE && seg->file != NULL &&
+            seg->header.size == s->config.segment_size) {
+            room += seg->header.size;
+        }
+    }
+    return room;
 }
 
 /* A free segment of SIZE, one that is ready if there is any, or NULL. */
@@ -205,6 +299,25 @@ find_free(const struct store *s, uint64_t size)
         }
     }
     return found;
+}
+
+void
+segment_retry(struct store *s)
+{
+    struct segment *seg;
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    if (!s->is_short || s->has_failed) {
+        return;
+    }
+    seg = find_waiting(s);
+    if (seg != NULL) {
+        create_file(s, seg);
+    } else if (find_free(s, s->config.segment_size) == NULL) {
+        (void)create(s, s->config.segment_size);
+    } else {
+        s->is_short = false;
+    }
 }
 
 static void
@@ -229,7 +342,12 @@ activate(struct store *s, struct segment *seg)
     seg->has_spare = false;
     seg->has_index = false;
     seg->is_broken = false;
+    seg->is_restored = false;
+    seg->is_indexed = false;
+    seg->must_empty = false;
+    seg->walk_after_ms = 0;
     seg->end = SEGMENT_DATA_AT;
+    seg->durable_end = SEGMENT_DATA_AT;
     seg->batch_last = s->batch_next - 1;
     seg->chain_last = s->chain;
     seg->counts_last = s->counts;
@@ -276,7 +394,7 @@ segment_ensure_spare(struct store *s)
     struct segment *seg = s->active;
 
     OBJ_CHECK(s, STORE_MAGIC);
-    if (seg != NULL && (seg->has_spare || seg->end < seg->header.size / 2)) {
+    if (seg != NULL && (seg->has_spare || seg->end < seg->header.size / 4)) {
         return;
     }
     if (seg != NULL) {
@@ -303,6 +421,8 @@ seal_done(struct disk_req *req)
     s->stats.syncs++;
     s->stats.bytes_written += seg->iov[1].iov_len + 2 * TRAILER_SIZE;
     seg->has_index = true;
+    seg->is_indexed = !seg->is_broken;
+    seg->index_padded = seg->iov[1].iov_len;
     buf_deinit(&seg->index);
     buf_init(&seg->index);
     s->unsealed = NULL;
@@ -462,9 +582,12 @@ erase_done(struct disk_req *req)
     s->stats.bytes_written += 2 * SECTOR_SIZE;
     seg->state = SEGMENT_FREE;
     control_trim(s);
+    chores_wake(s);
     if (seg->header.size != s->config.segment_size ||
         count_free(s) > SEGMENT_SPARES_MAX) {
         discard(s, seg);
+    } else {
+        hand_over(s, seg);
     }
 }
 
@@ -528,6 +651,17 @@ restore_done(struct disk_req *req)
 }
 
 void
+segment_restore(struct store *s, struct segment *seg)
+{
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    ASSERT(!seg->is_restoring);
+    ASSERT(!seg->is_restored);
+    seg->must_restore = false;
+    seg->is_restoring = true;
+    write_header(s, seg, restore_done);
+}
+
+void
 segments_mend(struct store *s)
 {
     OBJ_CHECK(s, STORE_MAGIC);
@@ -542,9 +676,7 @@ segments_mend(struct store *s)
             seg->kill_batch = s->batch_next;
         }
         if (seg->must_restore && seg->state != SEGMENT_FREE) {
-            seg->must_restore = false;
-            seg->is_restoring = true;
-            write_header(s, seg, restore_done);
+            segment_restore(s, seg);
         }
     }
 }

@@ -32,11 +32,17 @@ void segment_add_live(struct store *s, struct segment *seg, uint64_t span);
 void segment_kill(struct store *s, struct segment *seg, uint64_t span);
 /* After a start: put right what can be, hold what is still needed. */
 void segments_mend(struct store *s);
+/* Write SEG's headers again; it is in use, and no seal of it under way. */
+void segment_restore(struct store *s, struct segment *seg);
 /* Reclaim what can be; asks for control records to be written again. */
 void segment_maintain(struct store *s);
 /* When there is no active segment, or it is half full, make a spare file if
  * there is none; once a segment. */
 void segment_ensure_spare(struct store *s);
+/* If there was no space for a file, try again. */
+void segment_retry(struct store *s);
+/* Bytes that can be written without another file. */
+uint64_t segment_room(const struct store *s);
 /* The lowest sequence in use, or UINT64_MAX. */
 uint64_t segment_oldest(const struct store *s);
 

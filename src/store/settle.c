@@ -438,6 +438,7 @@ settle(struct replay *rp, struct life *life)
     if (map_put(&s->groups, g->id, g) != NULL) {
         UNREACHABLE("settle_all() looked for the id");
     }
+    map_put(&s->logs, g->log, g);
     life->group = NULL;
 }
 

@@ -36,9 +36,8 @@ store_stats(const struct store *s, struct store_stats *out)
     *out = stats;
 }
 
-/* Bytes in segments that are not free. */
-static uint64_t
-used_bytes(const struct store *s)
+uint64_t
+stats_used_bytes(const struct store *s)
 {
     uint64_t used = 0;
 
@@ -62,7 +61,7 @@ store_is_pressed(const struct store *s)
     OBJ_CHECK(s, STORE_MAGIC);
     ASSERT(s->live_bytes >= s->tail_bytes);
     slack = MIN(pressed_slack_max, PRESSED_SEGMENTS * s->config.segment_size);
-    return used_bytes(s) > 2 * (s->live_bytes - s->tail_bytes) + slack;
+    return stats_used_bytes(s) > 2 * (s->live_bytes - s->tail_bytes) + slack;
 }
 
 /* The segment, by sequence, of the first entry after G's snapshot, if it is

@@ -13,12 +13,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/batch.h"
+#include "store/chores.h"
 #include "store/control.h"
 #include "store/group.h"
 #include "store/read.h"
 #include "store/recovery.h"
 #include "store/segment.h"
 #include "store/store_impl.h"
+#include "store/walk.h"
 
 enum {
     FAILURE_TEXT_SIZE = 256
@@ -35,19 +37,10 @@ store_fail(struct store *s, int rv, const char *what)
         return;
     }
     s->has_failed = true;
-    if (rv == -QR_ENOSPC) {
-        snprintf(text, sizeof(text),
-                 "store: %s: no space left on the disk (%llu MiB free, a "
-                 "segment takes %llu MiB); make room and start again",
-                 what,
-                 (unsigned long long)s->disk->ops->free_bytes(s->disk) >> 20,
-                 (unsigned long long)s->config.segment_size >> 20);
-    } else {
-        snprintf(text, sizeof(text),
-                 "store: %s: %s; what was confirmed is safe, but nothing more "
-                 "can be stored: check the disk",
-                 what, qr_error_text(rv));
-    }
+    snprintf(text, sizeof(text),
+             "store: %s: %s; what was confirmed is safe, but nothing more can "
+             "be stored: check the disk, then start again",
+             what, qr_error_text(rv));
     s->config.on_failure(s->config.arg, text);
 }
 
@@ -79,6 +72,7 @@ store_open(const struct store_config *config, struct store **out,
     s->config = *config;
     s->disk = config->disk;
     map_init(&s->groups);
+    map_init(&s->logs);
     list_init(&s->tombstones);
     list_init(&s->closed);
     list_init(&s->fetches);
@@ -98,6 +92,7 @@ store_open(const struct store_config *config, struct store **out,
     s->must_maintain = true;
     control_mend(s);
     segment_ensure_spare(s);
+    chores_start(s);
     *out = s;
     return 0;
 }
@@ -106,7 +101,8 @@ bool
 store_is_idle(const struct store *s)
 {
     OBJ_CHECK(s, STORE_MAGIC);
-    return !s->is_writing && s->creating == 0 && s->fetching == 0;
+    return !s->is_writing && s->creating == 0 && s->fetching == 0 &&
+           !walk_is_reading(s);
 }
 
 static void
@@ -120,6 +116,7 @@ free_groups(struct store *s)
         group_free(g);
     }
     map_deinit(&s->groups);
+    map_deinit(&s->logs);
 }
 
 void
@@ -130,6 +127,7 @@ store_close(struct store **sp)
 
     OBJ_CHECK(s, STORE_MAGIC);
     ASSERT(s->disk->ops->inflight(s->disk) == 0);
+    chores_stop(s);
     batch_drop_all(s);
     read_forget_all(s);
     free_groups(s);
@@ -218,6 +216,9 @@ store_group_create(struct store *s, qr_group_id group,
     g->is_volatile = is_volatile;
     g->header = group_keep_slice(header);
     map_put(&s->groups, group, g);
+    if (!is_volatile) {
+        map_put(&s->logs, g->log, g);
+    }
     return is_volatile ? 0 : control_write(s, g, CONTROL_CREATED);
 }
 
@@ -237,6 +238,9 @@ store_group_delete(struct store *s, qr_group_id group)
     group_stage_clear(s, g);
     group_log_cut(&g->entries, 1, group_drop_entry, &ref);
     map_remove(&s->groups, group);
+    if (!g->is_volatile) {
+        map_remove(&s->logs, g->log);
+    }
     group_free(g);
     return batch;
 }
@@ -519,6 +523,9 @@ store_flush(struct store *s)
 {
     OBJ_CHECK(s, STORE_MAGIC);
     segment_maintain(s);
+    if (s->config.timers == NULL) {
+        segment_retry(s);
+    }
     s->flush_upto = s->gather != NULL ? s->batch_next : s->batch_next - 1;
     batch_write_next(s);
 }

@@ -47,8 +47,22 @@ enum {
     STORE_TYPE_UNKNOWN = 0 /* of a damaged entry; no entry may have it */
 };
 
+/* What the store does by itself, with `timers`. */
+enum {
+    STORE_SEAL_DELAY_MS = 200,   /* at rest for so long: the log's end is sealed
+                                    against rot, with an empty batch */
+    STORE_SPACE_CHECK_MS = 1000, /* between looks at the room on the disk */
+    STORE_WALK_SIZE = 256 << 10, /* bytes that the scrub reads at once; a larger
+                                    record is read whole */
+    STORE_SCRUB_DELAY_MS = 10 * 1000,     /* from the start to the first pass */
+    STORE_SCRUB_PAUSE_MS = 60 * 60 * 1000 /* between passes */
+};
+
 /* 100 GiB in seven hours, for 1 % of what a disk can read. */
 #define STORE_SCRUB_RATE_DEFAULT ((uint64_t)4 << 20)
+/* Moving the last live records out of mostly dead segments: more than most
+ * brokers write. */
+#define STORE_COMPACT_RATE_DEFAULT ((uint64_t)32 << 20)
 
 /* One entry: `type` is the raft library's entry type. */
 struct store_entry {
@@ -149,7 +163,11 @@ struct store_config {
      * TIMERS NULL: it does nothing by itself. */
     struct timers *timers;
     uint64_t (*now_ms)(void *arg);
-    uint64_t scrub_rate; /* bytes read per second; 0: no scrubbing */
+    uint64_t scrub_rate;   /* bytes read per second; 0: no scrubbing */
+    uint64_t compact_rate; /* likewise; 0: no compaction */
+    /* Between two passes of the scrub, and before the first; 0: STORE_SCRUB_*_MS
+     * above. */
+    uint64_t scrub_pause_ms;
 };
 
 struct store_stats {
@@ -168,6 +186,7 @@ struct store_stats {
     uint64_t groups_lost;
     uint64_t scrubbed_bytes;
     uint64_t scrub_passes; /* over everything that is live */
+    uint64_t moved_bytes;  /* by compaction */
 };
 
 /* Open the log in config->disk and recover it: synchronous, start-up only.

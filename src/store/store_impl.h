@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/ranges.h"
+#include "base/timer.h"
 #include "store/cache.h"
 #include "store/disk.h"
 #include "store/group_log.h"
@@ -114,7 +115,10 @@ struct segment {
     struct segment_header header;
     uint32_t seed;
     bool is_creating;
-    bool is_restored; /* its header was lost */
+    bool is_indexed;        /* there is an index on the disk */
+    bool must_empty;        /* move what is live elsewhere: it has rotted */
+    uint64_t walk_after_ms; /* not to be emptied before */
+    bool is_restored;       /* its header was lost */
     bool is_restoring;
     bool must_restore; /* one of its headers is */
     bool is_broken;    /* batches of it are lost: it gets no index */
@@ -123,6 +127,7 @@ struct segment {
     bool has_spare;    /* one was asked for to follow it */
     bool has_index;    /* sealed on the disk, or found to be beyond sealing */
     uint64_t end;      /* where the next batch starts */
+    uint64_t durable_end; /* of what is on the disk */
     uint64_t batch_last;
     uint32_t chain_last;
     struct log_counts counts_last; /* after its last batch */
@@ -133,7 +138,8 @@ struct segment {
     struct list controls;
     uint64_t kill_batch; /* the last batch that made something here dead */
     uint32_t readers;
-    struct buf index; /* while it is not sealed */
+    struct buf index;      /* while it is not sealed */
+    uint64_t index_padded; /* bytes of it on the disk */
     uint64_t index_before;
     uint8_t sector[SECTOR_SIZE];
     struct iovec iov[4];
@@ -171,6 +177,7 @@ struct store {
     struct store_config config; /* as given */
     struct disk *disk;
     struct map groups; /* id -> struct group */
+    struct map logs;   /* the durable ones by log */
     uint32_t log_next;
     struct list tombstones;
 
@@ -201,6 +208,15 @@ struct store {
     bool has_failed;
     struct buf scratch;
 
+    struct walk *walk;        /* of walk.c */
+    struct timer chore_timer; /* of chores.c */
+    struct timer walk_timer;
+    uint64_t rest_batch; /* the last durable one when it was last looked at */
+    uint64_t seal_batch; /* the last one that is a seal */
+    uint64_t space_check_ms;
+    bool is_short; /* a file could not be made for want of space */
+    bool is_low;   /* soon one could not */
+
     struct cache cache;
     uint64_t live_bytes; /* records that a restart needs, or readers may */
     uint64_t tail_bytes; /* of those, entries after their group's snapshot */
@@ -210,6 +226,8 @@ struct store {
     struct store_stats stats; /* the counters of it */
 };
 
+/* Bytes in segments that are not free. */
+uint64_t stats_used_bytes(const struct store *s);
 /* The disk, or the room on it, is gone: tell the owner, once. */
 void store_fail(struct store *s, int rv, const char *what);
 /* Queue E, of the durable group G, as record R, of which type and index are

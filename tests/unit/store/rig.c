@@ -40,6 +40,7 @@ rig_init(struct rig *r, uint64_t seed)
 {
     memset(r, 0, sizeof(*r));
     rng_init(&r->rng, seed);
+    timers_init(&r->timers);
     r->sim = disk_sim_new(&r->rng, 64 << 20);
     r->config.disk = disk_sim_disk(r->sim);
     r->config.segment_size = STORE_SEGMENT_SIZE_MIN;
@@ -89,6 +90,7 @@ rig_deinit(struct rig *r)
         rig_close(r);
     }
     disk_sim_free(&r->sim);
+    timers_deinit(&r->timers);
 }
 
 void
@@ -188,6 +190,36 @@ rig_snapshot(struct rig *r, qr_group_id group, qr_index index, qr_index first,
     slice_unref(&snap.configuration);
     ranges_deinit(&live);
     return batch;
+}
+
+static uint64_t
+now_of(void *arg)
+{
+    return ((struct rig *)arg)->now_ms;
+}
+
+void
+rig_use_timers(struct rig *r)
+{
+    r->config.timers = &r->timers;
+    r->config.now_ms = now_of;
+    r->config.scrub_rate = STORE_SCRUB_RATE_DEFAULT;
+    r->config.compact_rate = STORE_COMPACT_RATE_DEFAULT;
+}
+
+void
+rig_pass(struct rig *r, uint64_t ms)
+{
+    uint64_t until = r->now_ms + ms;
+    uint64_t due;
+
+    disk_sim_complete_all(r->sim);
+    while (timers_next(&r->timers, &due) && due <= until) {
+        r->now_ms = MAX(r->now_ms, due);
+        (void)timers_run(&r->timers, r->now_ms, 1);
+        disk_sim_complete_all(r->sim);
+    }
+    r->now_ms = until;
 }
 
 struct store_stats

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/timer.h"
 #include "store/disk.h"
 #include "store/disk_sim.h"
 #include "store/store.h"
@@ -21,7 +22,9 @@ struct rig {
     struct disk_sim *sim;
     struct store_config config;
     struct store *store;
-    uint64_t durable;           /* as told to us */
+    uint64_t durable; /* as told to us */
+    struct timers timers;
+    uint64_t now_ms;
     struct store_damage damage; /* the last one told */
     unsigned damages;
     unsigned failures;
@@ -58,6 +61,10 @@ void rig_create(struct rig *r, qr_group_id group);
 /* A snapshot at INDEX that keeps [first, last] (none if first is 0). */
 uint64_t rig_snapshot(struct rig *r, qr_group_id group, qr_index index,
                       qr_index first, qr_index last);
+/* From the next opening on the store has timers, and rates. */
+void rig_use_timers(struct rig *r);
+/* Let MS milliseconds pass, in which the disk completes what it is asked. */
+void rig_pass(struct rig *r, uint64_t ms);
 struct store_stats rig_stats(const struct rig *r);
 
 #endif

@@ -429,24 +429,6 @@ Test(store, reports_a_failing_disk_once)
     rig_deinit(&r);
 }
 
-Test(store, reports_a_full_disk)
-{
-    struct rig r;
-
-    rig_init(&r, 17);
-    rig_create(&r, 16);
-    rig_settle(&r);
-    disk_sim_set_capacity(r.sim, STORE_SEGMENT_SIZE_MIN);
-    rig_append(&r, 16, 1, 40, 1, 1000);
-    rig_settle(&r);
-    cr_assert_eq(r.failures, 0);
-    rig_append(&r, 16, 41, 40, 1, 1000);
-    rig_settle(&r);
-    cr_assert_eq(r.failures, 1);
-    cr_assert_not_null(strstr(r.failure, "no space left"));
-    rig_deinit(&r);
-}
-
 /* Load with AFTER changes allowed; returns whether the store gave up. */
 static bool
 survives(uint64_t after)
