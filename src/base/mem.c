@@ -5,6 +5,7 @@
  * overflow here, and for sense where they are chosen. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -120,4 +121,10 @@ mem_secret_free(void *ptr, size_t size)
     ASSERT(size > 0);
     mem_wipe(ptr, size);
     ASSERT(munmap(ptr, size) == 0);
+}
+
+void
+mem_trim(void)
+{
+    (void)malloc_trim(0);
 }

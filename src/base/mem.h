@@ -32,5 +32,8 @@ void mem_wipe(void *ptr, size_t size);
 void *mem_secret_alloc(size_t size);
 /* Overwrite the SIZE bytes at PTR (not NULL) and give them back. */
 void mem_secret_free(void *ptr, size_t size);
+/* Give free memory back to the system, as far as the allocator can. Slow:
+ * milliseconds. */
+void mem_trim(void);
 
 #endif

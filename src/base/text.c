@@ -43,6 +43,87 @@ parse_u64(const char *text, size_t size, uint64_t min, uint64_t max,
     return 0;
 }
 
+/* What UNIT multiplies by; 0: there is no such unit. */
+static uint64_t
+unit_factor(const char *unit, size_t size)
+{
+    static const char letters[] = "kmgt";
+    const char *letter = NULL;
+    uint64_t base = 1024;
+    uint64_t factor = 1;
+    char first = 0;
+
+    if (size == 0) {
+        return 1;
+    }
+    first = unit[0] >= 'A' && unit[0] <= 'Z' ? (char)(unit[0] | 0x20) : unit[0];
+    letter = memchr(letters, first, sizeof(letters) - 1);
+    if (letter == NULL) {
+        return 0;
+    }
+    if (text_equal(unit + 1, size - 1, "B")) {
+        base = 1000;
+    } else if (size > 1 && !text_equal(unit + 1, size - 1, "iB")) {
+        return 0;
+    }
+    for (ptrdiff_t i = letter - letters; i >= 0; i--) {
+        factor *= base;
+    }
+    return factor;
+}
+
+int
+parse_size(const char *text, size_t size, uint64_t *out)
+{
+    uint64_t factor = 0;
+    uint64_t value = 0;
+    size_t digits = 0;
+
+    ASSERT(text != NULL || size == 0);
+    ASSERT(out != NULL);
+    while (digits < size && text[digits] >= '0' && text[digits] <= '9') {
+        digits++;
+    }
+    factor = unit_factor(text + digits, size - digits);
+    if (factor == 0 ||
+        parse_u64(text, digits, 0, INT64_MAX / factor, &value) != 0) {
+        return -QR_EFORMAT;
+    }
+    *out = value * factor;
+    return 0;
+}
+
+int
+parse_ratio(const char *text, size_t size, uint32_t *out)
+{
+    enum {
+        MILLION = 1000000,
+        DIGITS_MAX = 6
+    };
+    const char *point = size == 0 ? NULL : memchr(text, '.', size);
+    size_t whole = point == NULL ? size : (size_t)(point - text);
+    size_t digits = point == NULL ? 0 : size - whole - 1;
+    uint64_t value = 0;
+    uint64_t part = 0;
+
+    ASSERT(text != NULL || size == 0);
+    ASSERT(out != NULL);
+    if (parse_u64(text, whole, 0, 1, &value) != 0 || digits > DIGITS_MAX ||
+        (point != NULL &&
+         parse_u64(point + 1, digits, 0, MILLION - 1, &part) != 0)) {
+        return -QR_EFORMAT;
+    }
+    for (size_t i = digits; i < DIGITS_MAX; i++) {
+        part *= 10;
+    }
+    value = value * MILLION + part;
+    if (value > MILLION) {
+        return -QR_EFORMAT;
+    }
+    *out = (uint32_t)value;
+    return 0;
+}
+
 int
 parse_bool(const char *text, size_t size, bool *out)
 {

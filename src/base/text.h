@@ -17,6 +17,13 @@ bool text_equal(const void *text, size_t size, const char *expected);
  * more than that; -QR_EINVAL: a number outside of the limits. */
 MUST_USE int parse_u64(const char *text, size_t size, uint64_t min,
                        uint64_t max, uint64_t *out);
+/* A number of bytes with or without a unit: K, KiB, M, MiB, G, GiB, T, TiB are
+ * powers of 1024; KB, MB, GB, TB of 1000; a lower k is the same. At most
+ * INT64_MAX; -QR_EFORMAT. */
+MUST_USE int parse_size(const char *text, size_t size, uint64_t *out);
+/* "0.4", "1" or "0": from 0 to 1 with up to six digits after the point, as
+ * millionths. -QR_EFORMAT. */
+MUST_USE int parse_ratio(const char *text, size_t size, uint32_t *out);
 /* "true", "on" and "yes", or "false", "off" and "no"; else -QR_EFORMAT. */
 MUST_USE int parse_bool(const char *text, size_t size, bool *out);
 /* Bytes of the UTF-8 character at TEXT, 1 to 4; 0 if there is none: the text

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/mutation.h"
+#include "broker/alarms.h"
 #include "broker/bootstrap.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
@@ -220,6 +221,9 @@ on_frame(void *arg, struct address from, struct frame **frame)
             queue_client_frame(client, from, frame);
         }
         break;
+    case BROKER_ALARM:
+        alarms_frame(b, from, *frame);
+        break;
     default:
         meta_group_frame(b, b->meta_group, from, frame);
         break;
@@ -250,6 +254,7 @@ on_link(void *arg, enum link_event event, const struct link_peer *peer)
     if (event == LINK_SILENT) {
         return; /* it may yet speak; the link is still up */
     }
+    alarms_link(b, peer, event == LINK_UP);
     /* Consumers may be cancelled on the way, and their owners do anything. */
     ids = map_keys_sorted(&b->clients);
     for (size_t i = 0; i < count; i++) {
@@ -395,6 +400,7 @@ broker_new(const struct broker_config *config)
     events.arg = b;
     b->meta = meta_machine_new(&events);
     b->meta_client = meta_client_new(b);
+    alarms_init(b);
     login_init(b);
     access_init(b);
     timer_init(&b->nodes_timer, on_nodes_timer, b);
@@ -462,6 +468,7 @@ broker_free(struct broker **broker)
     map_deinit(&b->clients);
     timers_stop(&b->env->timers, &b->nodes_timer);
     calls_deinit(b);
+    alarms_deinit(b);
     login_deinit(b);
     access_deinit(b);
     b->magic = 0;

@@ -325,6 +325,29 @@ void broker_get(struct broker *b, struct broker_connection *c,
  * detached or cancelled by the broker since. */
 bool broker_consumer_is_attached(const struct broker_consumer *consumer);
 
+/* Resources that a node may run short of; bits. */
+enum broker_alarm {
+    BROKER_ALARM_MEMORY = 1,
+    BROKER_ALARM_DISK = 2
+};
+
+/* This shard found that its node runs short of something, or no longer. What
+ * that means for publishers: broker/alarms.h. */
+void broker_alarm_set(struct broker *b, enum broker_alarm alarm, bool is_on);
+/* CB is told when publishers are to be blocked, and why, anywhere in the
+ * cluster; with NULL, that they may go on. At once, if they are blocked. One
+ * CB a broker; NULL: nobody. */
+void broker_on_alarm(struct broker *b,
+                     void (*cb)(void *arg, const char *reason), void *arg);
+/* Why publishers are blocked, such as "low on memory (n2)"; "" if they are
+ * not. */
+const char *broker_alarm_reason(const struct broker *b);
+/* The alarms of all nodes that are linked, whether they block or not. */
+void broker_alarms_each(const struct broker *b,
+                        void (*cb)(void *arg, qr_node_id node,
+                                   enum broker_alarm alarm),
+                        void *arg);
+
 /* This shard's copy of the metadata. */
 struct meta_machine *broker_meta(struct broker *b);
 /* Connections of this shard (broker_connection.link). */

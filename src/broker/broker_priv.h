@@ -23,6 +23,7 @@
 #include "peer/frame.h"
 
 struct access;
+struct alarms;
 struct env;
 struct login;
 struct meta_client;
@@ -45,6 +46,8 @@ enum broker_frame_kind {
     BROKER_BUSY,    /* arg: first command that the group does not take now */
     BROKER_COUNTS,  /* arg: request; content: counts */
     BROKER_DEAD,    /* arg: session; the queue takes it for dead */
+    /* Any shard -> any shard. */
+    BROKER_ALARM, /* arg: the sender's alarms (enum broker_alarm) */
     /* Metadata. */
     BROKER_META_PROPOSE = FRAME_BROKER_FIRST + 16, /* to shard 0 of a node */
     BROKER_META_ENTRY,    /* shard 0 -> other shards: an applied entry */
@@ -101,6 +104,7 @@ struct broker {
     struct reconciler *reconciler; /* NULL until started */
     struct login *login;           /* login.c */
     struct access *access;         /* access.c */
+    struct alarms *alarms;         /* alarms.c */
 };
 
 enum {

@@ -24,6 +24,7 @@
 #include "daemon/plan.h"
 #include "daemon/tls_options.h"
 #include "daemon/tls_watch.h"
+#include "daemon/watch.h"
 #include "net/listener.h"
 #include "shard/env.h"
 #include "shard/runtime.h"
@@ -49,6 +50,7 @@ struct node {
     int lock;
     int peer_socket; /* -1: none, or taken */
     struct amqp_gate gate;
+    struct watch_limits limits;
     struct node_shared shared;
     struct cluster founders; /* for the shards; not changed while they run */
     struct runtime *runtime;
@@ -566,6 +568,7 @@ node_check(const struct config *config, struct error *err)
     struct tls_store *listeners = NULL;
     struct tls_store *cluster = NULL;
     struct login_options login;
+    struct watch_limits limits;
     struct plan plan;
     int rv = plan_make(config, &plan, err);
 
@@ -579,6 +582,9 @@ node_check(const struct config *config, struct error *err)
     }
     if (rv == 0) {
         rv = login_options_make(config, &login, err);
+    }
+    if (rv == 0) {
+        rv = watch_limits_make(config, &limits, err);
     }
     if (rv == 0) {
         rv = tls_options_open(config, &listeners, &cluster, err);
@@ -661,6 +667,7 @@ share(struct node *n, const char *tags, const char *loopback)
     n->gate.connections_max = (size_t)n->config->connection_max;
     n->gate.handshakes_max = (size_t)n->config->handshake_max;
     s->gate = &n->gate;
+    s->limits = &n->limits;
     s->arg = n;
     s->stop = on_ctl_stop;
     s->on_failure_mt = on_failure_mt;
@@ -753,6 +760,9 @@ node_run(const struct config *config, const struct logger *log,
     n->peer_socket = -1;
     raise_limits();
     rv = plan_make(config, &n->plan, err);
+    if (rv == 0) {
+        rv = watch_limits_make(config, &n->limits, err);
+    }
     if (rv == 0) {
         rv = identity_open(config->data_dir, &n->identity, &n->lock, err);
         n->lock = rv == 0 ? n->lock : -1;

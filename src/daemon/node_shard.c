@@ -19,6 +19,7 @@
 #include "daemon/environment.h"
 #include "daemon/node.h"
 #include "daemon/tls_watch.h"
+#include "daemon/watch.h"
 #include "mgmt/mgmt.h"
 #include "net/listener.h"
 #include "shard/env.h"
@@ -239,6 +240,7 @@ ctl_status(void *arg, mgmt_row_cb row, void *row_arg)
     }
     row(row_arg, "data_dir", s->shared->config->data_dir);
     environment_process(row, row_arg);
+    watch_status(s->watch, row, row_arg);
 }
 
 static void
@@ -306,6 +308,27 @@ make_front_end(struct node_shard *s)
     s->amqp_config.mechanisms = s->shared->login.mechanisms;
     s->amqp = amqp_listener_new(s->env, s->net, s->broker, s->shared->gate,
                                 &s->amqp_config);
+}
+
+static void
+on_alarm(void *arg, const char *reason)
+{
+    struct node_shard *s = arg;
+
+    amqp_listener_block(s->amqp, reason);
+}
+
+static void
+make_watch(struct node_shard *s)
+{
+    struct watch_config config = {.env = s->env,
+                                  .broker = s->broker,
+                                  .store = s->store,
+                                  .data_dir = s->shared->config->data_dir,
+                                  .limits = s->shared->limits};
+
+    broker_on_alarm(s->broker, on_alarm, s);
+    s->watch = watch_new(&config);
 }
 
 static void
@@ -377,6 +400,7 @@ node_shard_open(struct node_shard *s, struct error *err)
     }
     make_mgmt(s);
     make_front_end(s);
+    make_watch(s);
     timers_start(&s->env->timers, &s->timer, s->env->ops->now_ms(s->env));
     return 0;
 }
@@ -419,6 +443,7 @@ node_shard_stop(struct node_shard *s)
         return; /* never opened */
     }
     timers_stop(&s->env->timers, &s->timer);
+    watch_free(&s->watch);
     if (s->host != NULL) {
         qr_host_free(&s->host);
     }
@@ -436,6 +461,9 @@ node_shard_free(struct node_shard *s)
 {
     if (s->magic == 0) {
         return;
+    }
+    if (s->broker != NULL) {
+        broker_on_alarm(s->broker, NULL, NULL);
     }
     if (s->amqp != NULL) {
         amqp_listener_free(&s->amqp);

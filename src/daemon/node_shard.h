@@ -26,6 +26,8 @@ struct qr_host;
 struct store;
 struct tls_store;
 struct tls_watch;
+struct watch;
+struct watch_limits;
 
 enum {
     NODE_SHARD_SOCKETS_MAX = 32, /* of listeners.tcp and listeners.ssl */
@@ -44,6 +46,7 @@ struct node_shared {
     size_t initial_nodes_count;     /* 0: this node joined */
     const struct cluster *founders; /* the same nodes; NULL if none */
     struct amqp_gate *gate;         /* how many clients are let in */
+    const struct watch_limits *limits;
     /* Bound; each shard accepts from a copy. The first ones are plain. */
     int sockets[NODE_SHARD_SOCKETS_MAX];
     size_t sockets_count;
@@ -77,6 +80,7 @@ struct node_shard {
     struct broker *broker;
     struct mgmt *mgmt;
     struct amqp_listener *amqp;
+    struct watch *watch;
     struct amqp_config amqp_config;
     struct timer timer; /* until ready; while draining */
     uv_timer_t closing;

@@ -245,6 +245,11 @@ put_basics(struct job *job, qr_node_id leader, const struct node_record *r)
         put_number_pair(job, "metadata_term", r->meta_term);
         put_number_pair(job, "metadata_commit_index", r->meta_committed);
     }
+    if (broker_alarm_reason(m->broker)[0] != '\0') {
+        const char *reason = broker_alarm_reason(m->broker);
+
+        put_pair(job, "publishers_blocked", meta_text(reason, strlen(reason)));
+    }
     put_number_pair(job, "queues", meta_queues_count(meta));
     put_number_pair(job, "exchanges", meta_exchanges_count(meta));
     put_number_pair(job, "bindings", meta_bindings_count(meta));
@@ -438,6 +443,10 @@ status_gathered(struct gather *g, void *arg)
     put_number_pair(job, "queue_replicas", replicas);
     put_number_pair(job, "queues_led", leading);
     put_number_pair(job, "messages_in_queues_led", messages);
+    put_row(job, "publishers_blocked",
+            broker_alarm_reason(m->broker)[0] != '\0'
+                ? broker_alarm_reason(m->broker)
+                : "no");
     if (m->config.status != NULL) {
         m->config.status(m->config.arg, put_row, job);
     }

@@ -184,3 +184,61 @@ Test(text, is_not_taken_for_requests_of_a_manual_page)
     cr_assert(is_put_man("--a-b", "\\-\\-a\\-b"));
     cr_assert(is_put_man("C:\\", "C:\\e"));
 }
+
+Test(text, parses_sizes_with_units)
+{
+    static const struct {
+        const char *text;
+        uint64_t size;
+    } good[] = {{"0", 0},
+                {"12", 12},
+                {"1k", 1024},
+                {"1KB", 1000},
+                {"3KiB", 3072},
+                {"2M", 2 << 20},
+                {"2MB", 2000000},
+                {"2mB", 2000000},
+                {"1GiB", 1 << 30},
+                {"5GB", 5000000000},
+                {"1TiB", (uint64_t)1 << 40},
+                {"8388607TiB", (uint64_t)8388607 << 40},
+                {"9223372036854775807", INT64_MAX}};
+    static const char *const bad[] = {
+        "",          "K",    "1X",  "1KX",  "1KBB", "-1",
+        "1 K",       "1.5G", "1Ki", "0x10", "1B",   "9223372036854775808",
+        "8388608TiB"};
+    uint64_t size = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+        cr_expect_eq(parse_size(good[i].text, strlen(good[i].text), &size), 0,
+                     "%s", good[i].text);
+        cr_expect_eq(size, good[i].size, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        cr_expect_eq(parse_size(bad[i], strlen(bad[i]), &size), -QR_EFORMAT,
+                     "%s", bad[i]);
+    }
+}
+
+Test(text, parses_ratios)
+{
+    static const struct {
+        const char *text;
+        uint32_t ratio;
+    } good[] = {
+        {"0", 0},        {"1", 1000000},   {"0.6", 600000},     {"0.05", 50000},
+        {"0.000001", 1}, {"1.0", 1000000}, {"0.999999", 999999}};
+    static const char *const bad[] = {"",    ".5",   "1.", "1.1",       "2",
+                                      "0,5", "-0.5", "60", "0.0000001", "0.5x"};
+    uint32_t ratio = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++) {
+        cr_expect_eq(parse_ratio(good[i].text, strlen(good[i].text), &ratio), 0,
+                     "%s", good[i].text);
+        cr_expect_eq(ratio, good[i].ratio, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        cr_expect_eq(parse_ratio(bad[i], strlen(bad[i]), &ratio), -QR_EFORMAT,
+                     "%s", bad[i]);
+    }
+}
