@@ -194,7 +194,7 @@ conn_accept(struct conn *conn)
         .host = "10.0.1.1",
         .port = (uint16_t)(PORT_FIRST + f->accepted++ % PORT_COUNT),
         .own_port = AMQP_PORT,
-        .is_loopback = false,
+        .is_loopback = true, /* guest may come from nowhere else */
         .wall_ms = env->ops->wall_ms(env),
     };
 

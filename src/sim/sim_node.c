@@ -30,7 +30,7 @@ enum {
 /* Of SIM_NODE_PASSWORD: N = 2, r = 1, p = 1. */
 static const char password_hash[] =
     "$scrypt$ln=1,r=1,p=1$c2ltdWxhdGVkLXNhbHQhIQ$"
-    "MQru9pw3KJWoEIi1BMcsVUE4lZ9Vy0/1sJXDuQrjmMA";
+    "3pU4F5xI8jo1MfiEsIyQ+L4enoNGY9UknYjokqa4Tk8";
 
 struct sim_shard {
     struct sim_node *node;

@@ -36,8 +36,8 @@ struct sim_parts {
 /* Who clients are. The password's hash is made with the least work that
  * scrypt can be asked for: a real one costs more than a second of virtual
  * time takes. */
-#define SIM_NODE_USER     "sim"
-#define SIM_NODE_PASSWORD "secret"
+#define SIM_NODE_USER     "guest"
+#define SIM_NODE_PASSWORD "guest"
 
 struct sim_node_config {
     struct sim *sim;

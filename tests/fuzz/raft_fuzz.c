@@ -115,7 +115,8 @@ put_message(struct rng *r, struct buf *head, size_t *content)
         RAFT_REQUEST_VOTE_RESULT, RAFT_TIMEOUT_NOW};
     static struct wire_entries entries;
     struct wire_route route = {1 + rng_below(r, 100), 1 + rng_below(r, 100),
-                               1 + rng_below(r, 100), rng_chance(r, 500000)};
+                               1 + rng_below(r, 100), rng_chance(r, 500000),
+                               (uint8_t)rng_below(r, 3)};
     struct raft_message m;
 
     memset(&m, 0, sizeof(m));
