@@ -5,8 +5,8 @@ connections of its own, from one node to the next when theirs fails.
 
 The specification is JSON: {"nodes": [addresses], "port", "seed",
 "exchanges": {number: name}, "queues": {number: name}, "workers": [{"kind",
-"name", ...}]}. The word `quiet` on standard input ends publishing, `stop` or
-its end ends all. What each worker does and sees goes to its file
+"name", ...}]}. Words on standard input: `hold` and no consumer settles
+anything until `go`; `quiet` ends publishing; `stop`, or its end, ends all. What each worker does and sees goes to its file
 (events.py)."""
 import json
 import os
@@ -49,6 +49,7 @@ class Worker(threading.Thread):
             self.nodes = [spec["node"]]
         self.stopping = threading.Event()
         self.quiet = threading.Event()
+        self.holding = threading.Event()
         self.since = None  # The start of what is waited for, and its name.
         self.connection = None
         self.node = None
@@ -193,7 +194,8 @@ class Consumer(Worker):
             1 / self.spec["lives_s"])
         while not self.stopping.is_set():
             self.call("events", connection.process_data_events, 0.05)
-            if self.random.random() < self.spec["patience"]:
+            if self.holding.is_set() or \
+                    self.random.random() < self.spec["patience"]:
                 continue
             self.settle(channel, held, queue)
             if time.monotonic() > ends:
@@ -260,6 +262,9 @@ class Getter(Consumer):
         name = self.run_spec["queues"][str(queue)]
         held = {}
         while not self.stopping.is_set():
+            if self.holding.is_set():
+                self.call("events", connection.process_data_events, 0.1)
+                continue
             method, properties, body = self.call(
                 "get", channel.basic_get, name)
             if method is not None:
@@ -283,6 +288,15 @@ def watch(workers):
             worker.vanish()
         except Exception:  # It has ended meanwhile.
             pass
+
+
+def obey(worker, word):
+    if word == "quiet":
+        worker.quiet.set()
+    elif word == "hold":
+        worker.holding.set()
+    elif word == "go":
+        worker.holding.clear()
 
 
 def make(run, spec):
@@ -309,9 +323,10 @@ def main():
     while "stop" not in words:
         time.sleep(0.2)
         watch(workers)
-        if "quiet" in words:
+        while words and words[0] != "stop":
+            word = words.pop(0)
             for worker in workers:
-                worker.quiet.set()
+                obey(worker, word)
     for worker in workers:
         worker.stopping.set()
     end = time.monotonic() + 30

@@ -402,10 +402,11 @@ class DiskDies(PowerCutOne):
         self.launch(*self.victims)
 
 
-@kind("disk-full", why_off="a full disk ends the node",
-      needs_disks=True, alone=True, hold_s=(8.0, 20.0))
+@kind("disk-full", needs_disks=True, alone=True,
+      hold_s=(5.0, 15.0))
 class DiskFull(Fault):
-    """Of one node, or of all."""
+    """Of one node, or of all, while a backlog grows: publishers are made to
+    wait sooner or later, consumers are not."""
 
     def begin(self):
         self.victims = self.everyone if self.random.random() < 0.3 \
@@ -414,10 +415,15 @@ class DiskFull(Fault):
             self.hosts.fill_disk(n)
         return self.names(self.victims)
 
+    def hold(self):
+        self.context.tell_clients("hold")
+        super().hold()
+        self.context.tell_clients("go")
+        super().hold()
+
     def end(self):
         for n in self.victims:
             self.hosts.empty_disk(n)
-        self.launch(*self.everyone)
 
 
 @kind("disk-lost", why_off="a node whose disk was lost serves nothing",
@@ -460,16 +466,21 @@ class DiskOld(Fault):
 @kind("rot", why_off="rot is not repaired",
       alone=True, hold_s=(0.0, 3.0))
 class Rot(Fault):
-    """Bytes flip in the segments of one node while it is stopped."""
+    """Bytes flip in the segments of one node while it is stopped. Always the
+    same one: what has rotted and was not read yet must be whole elsewhere."""
 
     def begin(self):
-        self.victim = self.one()
+        self.victim = self.context.rotten
         if self.random.random() < 0.5:
             self.context.stop(self.victim)
         else:
             self.kill(self.victim)
         count = self.random.choice((1, 3, 20))
         places = [self.flip() for _ in range(count)]
+        # For whoever looks for the reason of a failure.
+        shutil.rmtree(self.hosts.path("rotten"), ignore_errors=True)
+        shutil.copytree(self.hosts.data(self.victim),
+                        self.hosts.path("rotten"))
         return f"n{self.victim}: {' '.join(filter(None, places))}"
 
     def segments(self):

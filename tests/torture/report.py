@@ -105,7 +105,7 @@ def keep(result, run, folder):
     shutil.rmtree(kept, ignore_errors=True)
     os.makedirs(kept)
     for name in os.listdir(run.folder):
-        if name.endswith(".log") or name == "events":
+        if name.endswith(".log") or name in ("events", "rotten"):
             source = os.path.join(run.folder, name)
             copy = shutil.copytree if os.path.isdir(source) else shutil.copy
             copy(source, os.path.join(kept, name))

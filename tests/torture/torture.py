@@ -95,6 +95,7 @@ class Run:
         self.may_end = set()  # nodes that a fault lets end in an orderly way
         # Of five nodes, all have a replica of a queue, or three have.
         self.replicas = self.random.choice((3, options.nodes))
+        self.rotten = self.random.randrange(options.nodes) + 1
         self.hosts = Hosts(folder, options.nodes, options.seed, dict(
             SETTINGS, **{"quorum_queue.initial_cluster_size": self.replicas}),
             self.random.choice((1, 2)))
@@ -341,7 +342,7 @@ class Run:
         end = time.monotonic() + 60 * self.options.minutes
         while time.monotonic() < end:
             if not self.round(on):
-                return
+                break
         self.drain()
 
     def drain(self):
