@@ -182,6 +182,12 @@ amqp_connection_is_open(const struct amqp_connection *c)
 }
 
 bool
+amqp_connection_is_private(const struct amqp_connection *c)
+{
+    return c->state == AMQP_HEADER || c->state == AMQP_START;
+}
+
+bool
 amqp_connection_is_authenticating(const struct amqp_connection *c)
 {
     return c->state == AMQP_AUTHENTICATING;

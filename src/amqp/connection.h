@@ -100,6 +100,9 @@ void amqp_connection_free(struct amqp_connection **c);
  * rest comes again with more, or after reading was resumed. */
 size_t amqp_connection_input(struct amqp_connection *c,
                              const struct slice *bytes);
+/* Whether the next input may have a password in it. What is consumed of that is
+ * kept nowhere, and the caller should overwrite it. */
+bool amqp_connection_is_private(const struct amqp_connection *c);
 /* Bytes that the next input must have for anything to be consumed; a hint. */
 size_t amqp_connection_need(const struct amqp_connection *c);
 /* The turn ends: tells publishers what it confirmed. */

@@ -190,28 +190,39 @@ handshake_authenticated(struct broker_call *call,
     amqp_output_method(c, 0, &m);
 }
 
+static struct broker_origin
+handshake_origin(const struct amqp_connection *c)
+{
+    return (struct broker_origin){.host = c->bc.peer_host,
+                                  .is_loopback = c->is_loopback};
+}
+
 static void
 handshake_authenticate(struct amqp_connection *c, const struct credential *who,
                        void (*done)(struct broker_call *call,
                                     const struct broker_reply *reply))
 {
+    struct broker_origin from = handshake_origin(c);
+
     c->call = (struct broker_call){.done = done, .arg = c};
     amqp_connection_pause(c, AMQP_PAUSE_AUTHENTICATING, true);
     broker_authenticate(c->broker, meta_text(who->user, who->user_size),
-                        meta_text(who->password, who->password_size),
-                        c->is_loopback, &c->call);
+                        meta_text(who->password, who->password_size), &from,
+                        &c->call);
 }
 
 /* The user that the client's certificate names. */
 static void
 handshake_authenticate_external(struct amqp_connection *c)
 {
+    struct broker_origin from = handshake_origin(c);
+
     ASSERT(c->certified_user != NULL);
     c->call = (struct broker_call){.done = handshake_authenticated, .arg = c};
     amqp_connection_pause(c, AMQP_PAUSE_AUTHENTICATING, true);
     broker_authenticate_external(
         c->broker, meta_text(c->certified_user, strlen(c->certified_user)),
-        c->is_loopback, &c->call);
+        &from, &c->call);
 }
 
 /* What CHOSEN's response says; -QR_EUNSUPPORTED: it was not offered. EXTERNAL

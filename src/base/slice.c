@@ -39,3 +39,18 @@ slice_copy(const void *src, size_t size)
     memcpy(block->data, src, size);
     return slice_of_block(block);
 }
+
+void
+slice_wipe(const struct slice *s, size_t size)
+{
+    size_t at = 0;
+
+    ASSERT(size <= s->size);
+    if (size > 0) {
+        OBJ_CHECK(s->block, BLOCK_MAGIC);
+        at = (size_t)(s->data - s->block->data);
+        ASSERT(at <= s->block->size);
+        ASSERT(size <= s->block->size - at);
+        mem_wipe(s->block->data + at, size);
+    }
+}

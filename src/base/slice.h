@@ -77,6 +77,10 @@ block_unref(struct block *block)
     }
 }
 
+/* Overwrite the first SIZE bytes of *S, which is in a block, where they lie:
+ * they were a secret, and nobody refers to them any more. */
+void slice_wipe(const struct slice *s, size_t size);
+
 /* The empty slice. */
 static inline struct slice
 slice_empty(void)

@@ -146,16 +146,25 @@ struct broker_channel {
     uint64_t unacknowledged;
 };
 
+/* Where a login comes from. */
+struct broker_origin {
+    const char *host; /* its address; "": from an operator */
+    bool is_loopback; /* from this machine (loopback_users) */
+};
+
 /* Is PASSWORD right for USER? A slow hash off the loop, or a cached yes. The
  * fault's text is for the log; a client is told as little as RabbitMQ tells.
- * IS_LOOPBACK: the connection comes from this machine (loopback_users). */
+ * Hashing is paced: FROM's logins wait in a queue of its own, so that no
+ * address keeps the others waiting for long. */
 void broker_authenticate(struct broker *b, struct meta_text user,
-                         struct meta_text password, bool is_loopback,
+                         struct meta_text password,
+                         const struct broker_origin *from,
                          struct broker_call *call);
 /* May USER, whom a certificate proved, log in? There must be such a user; its
  * password does not matter. The rest as above. */
 void broker_authenticate_external(struct broker *b, struct meta_text user,
-                                  bool is_loopback, struct broker_call *call);
+                                  const struct broker_origin *from,
+                                  struct broker_call *call);
 /* Register C (user and vhost set): checks that the vhost exists and that the
  * user has permissions there. NOT_ALLOWED (530) otherwise. */
 void broker_connection_open(struct broker *b, struct broker_connection *c,

@@ -209,5 +209,6 @@ main(int argc, char **argv)
         0) {
         return fail(EXIT_CODE_USAGE, &err);
     }
+    options_hide_password(&o, argv + 1, (size_t)argc - 1);
     return o.command == COMMAND_help ? run_help(&o) : run_command(&o);
 }

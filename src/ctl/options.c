@@ -276,13 +276,36 @@ options_request(const struct ctl_options *o, const char *password,
     }
 }
 
+static bool
+takes_password(const struct ctl_options *o)
+{
+    return o->command == COMMAND_add_user ||
+           o->command == COMMAND_change_password ||
+           o->command == COMMAND_authenticate_user;
+}
+
 bool
 options_want_password(const struct ctl_options *o)
 {
-    return (o->command == COMMAND_add_user ||
-            o->command == COMMAND_change_password ||
-            o->command == COMMAND_authenticate_user) &&
-           o->args_count == 1;
+    return takes_password(o) && o->args_count == 1;
+}
+
+void
+options_hide_password(struct ctl_options *o, char *const *argv, size_t argc)
+{
+    for (size_t i = 0; takes_password(o) && i < argc; i++) {
+        if (o->args_count > 1 && argv[i] == o->args[1]) {
+            size_t size = strlen(argv[i]);
+
+            if (size >= sizeof(o->password)) {
+                return;
+            }
+            memcpy(o->password, argv[i], size + 1);
+            o->args[1] = o->password;
+            memset(argv[i], 'x', size);
+            return;
+        }
+    }
 }
 
 static void

@@ -20,11 +20,16 @@ enum output_format {
 };
 
 /* Texts are those of argv. */
+enum {
+    OPTIONS_PASSWORD_SIZE = 1025 /* with the NUL */
+};
+
 struct ctl_options {
     enum command_id command;
-    const char *values[OPTION_COUNT]; /* "" of a flag; NULL: absent */
-    const char *args[COMMAND_ARGS_MAX];
+    const char *values[OPTION_COUNT];   /* "" of a flag; NULL: absent */
+    const char *args[COMMAND_ARGS_MAX]; /* borrowed from the command line */
     size_t args_count;
+    char password[OPTIONS_PASSWORD_SIZE]; /* of options_hide_password() */
     enum output_format format;
     bool has_format; /* it was asked for */
     uint64_t timeout_ms;
@@ -41,6 +46,11 @@ void options_request(const struct ctl_options *o, const char *password,
                      struct buf *out);
 /* Whether the command wants a password and has none. */
 bool options_want_password(const struct ctl_options *o);
+/* If one of ARGC words at ARGV, of which O was parsed, is a password: keep it in
+ * O and overwrite it there, so that it is gone from the process list. Words
+ * longer than a password may be stay: they are refused anyway. */
+void options_hide_password(struct ctl_options *o, char *const *argv,
+                           size_t argc);
 /* Append the command's banner, its places filled in. */
 void options_banner(const struct ctl_options *o, struct buf *out);
 

@@ -209,8 +209,13 @@ static size_t
 client_on_data(void *arg, const struct slice *bytes)
 {
     struct client *client = client_of(arg);
+    /* Authentication pauses the input: what follows is not consumed yet. */
+    bool is_private = amqp_connection_is_private(client->connection);
     size_t used = amqp_connection_input(client->connection, bytes);
 
+    if (is_private) {
+        slice_wipe(bytes, used);
+    }
     if (amqp_connection_is_open(client->connection)) {
         client_leave_handshake(client);
     }

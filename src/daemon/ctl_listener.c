@@ -228,6 +228,7 @@ on_data(void *arg, const struct slice *bytes)
         return 0;
     }
     run_request(c, bytes->data + LENGTH_SIZE, size);
+    slice_wipe(bytes, LENGTH_SIZE + (size_t)size); /* it may have a password */
     return LENGTH_SIZE + (size_t)size;
 }
 

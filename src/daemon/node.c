@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
@@ -689,6 +690,15 @@ raise_limits(void)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* No core, no debugger of this user's other processes, unless asked for. */
+static void
+forbid_dumps(const struct config *config)
+{
+    if (!config->core_dumps) {
+        (void)prctl(PR_SET_DUMPABLE, 0);
+    }
+}
+
 static int
 run(struct node *n, struct error *err)
 {
@@ -759,6 +769,7 @@ node_run(const struct config *config, const struct logger *log,
     n->lock = -1;
     n->peer_socket = -1;
     raise_limits();
+    forbid_dumps(config);
     rv = plan_make(config, &n->plan, err);
     if (rv == 0) {
         rv = watch_limits_make(config, &n->limits, err);

@@ -108,11 +108,12 @@ authenticated(struct job *job, const struct broker_reply *reply)
 void
 run_authenticate_user(struct job *job)
 {
+    struct broker_origin from = {.host = "", .is_loopback = true};
     struct meta_text user = job_arg_text(job, 0);
     struct meta_text password = job_arg_text(job, 1);
 
     if (has_password(job)) {
-        broker_authenticate(job->mgmt->broker, user, password, true,
+        broker_authenticate(job->mgmt->broker, user, password, &from,
                             job_broker_call(job, authenticated));
     }
 }

@@ -220,12 +220,12 @@ fake_queue_need(struct broker *b, struct call *call, struct meta_text name)
 
 void
 broker_authenticate(struct broker *b, struct meta_text user,
-                    struct meta_text password, bool is_loopback,
+                    struct meta_text password, const struct broker_origin *from,
                     struct broker_call *outer)
 {
     struct call *call = fake_call_new(b, outer);
 
-    b->stats.last_is_loopback = is_loopback;
+    b->stats.last_is_loopback = from->is_loopback;
     if (!fake_is_text("guest", user) || !fake_is_text("guest", password)) {
         fault(call, BROKER_ACCESS_REFUSED, "invalid credentials", "");
     }
@@ -233,11 +233,12 @@ broker_authenticate(struct broker *b, struct meta_text user,
 
 void
 broker_authenticate_external(struct broker *b, struct meta_text user,
-                             bool is_loopback, struct broker_call *outer)
+                             const struct broker_origin *from,
+                             struct broker_call *outer)
 {
     struct call *call = fake_call_new(b, outer);
 
-    b->stats.last_is_loopback = is_loopback;
+    b->stats.last_is_loopback = from->is_loopback;
     b->stats.externals++;
     if (!fake_is_text("CN=app", user)) {
         fault(call, BROKER_ACCESS_REFUSED, "no such user", "");

@@ -114,7 +114,7 @@ open_connection(struct rig *r, struct broker_connection *c)
 
     list_init(&c->link);
     list_init(&c->channels);
-    strcpy(c->user, "guest");
+    strcpy(c->user, SIM_NODE_USER);
     strcpy(c->vhost, "/");
     c->force_close = force_close;
     broker_connection_open(r->broker, c, &fault);
@@ -612,24 +612,29 @@ Test(broker, says_that_headers_exchanges_are_to_come)
 
 Test(broker, knows_its_users)
 {
+    static const struct broker_origin local = {"127.0.0.1", true};
+    static const struct broker_origin remote = {"192.0.2.1", false};
     struct answer a;
     struct rig r;
 
     rig_init(&r);
     for (int i = 0; i < 2; i++) { /* by the hash, then from the cache */
         answer_init(&a);
-        broker_authenticate(r.broker, text("guest"), text("guest"), true,
-                            &a.call);
+        broker_authenticate(r.broker, text(SIM_NODE_USER),
+                            text(SIM_NODE_PASSWORD), &local, &a.call);
         cr_assert_eq(await(&r, &a), BROKER_OK);
     }
     answer_init(&a);
-    broker_authenticate(r.broker, text("guest"), text("wrong"), true, &a.call);
+    broker_authenticate(r.broker, text(SIM_NODE_USER), text("wrong"), &local,
+                        &a.call);
     cr_assert_eq(await(&r, &a), BROKER_ACCESS_REFUSED);
     answer_init(&a);
-    broker_authenticate(r.broker, text("nobody"), text("guest"), true, &a.call);
+    broker_authenticate(r.broker, text("nobody"), text("guest"), &local,
+                        &a.call);
     cr_assert_eq(await(&r, &a), BROKER_ACCESS_REFUSED);
     answer_init(&a);
-    broker_authenticate(r.broker, text("guest"), text("guest"), false, &a.call);
+    broker_authenticate(r.broker, text("guest"), text("guest"), &remote,
+                        &a.call);
     cr_assert_eq(await(&r, &a), BROKER_ACCESS_REFUSED);
     cr_assert_str_eq(a.reply.fault.text,
                      "user 'guest' can only connect via localhost");

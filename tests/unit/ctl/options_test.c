@@ -195,3 +195,29 @@ Test(options, banners_are_rabbitmqctls)
     cr_assert_eq(PARSE("status", "-n", "n3"), 0);
     cr_assert(is_banner(&o, "Status of node n3 ..."));
 }
+
+Test(options, a_password_leaves_the_command_line)
+{
+    char words[][16] = {"add_user", "joe", "swordfish"};
+    char *argv[] = {words[0], words[1], words[2]};
+    struct ctl_options o;
+    struct error err;
+
+    cr_assert_eq(options_parse(3, (const char *const *)argv, &o, &err), 0);
+    options_hide_password(&o, argv, 3);
+    cr_expect_str_eq(words[2], "xxxxxxxxx");
+    cr_expect_str_eq(o.args[1], "swordfish");
+    cr_expect_str_eq(words[1], "joe");
+}
+
+Test(options, other_words_stay_on_the_command_line)
+{
+    char words[][16] = {"set_user_tags", "joe", "administrator"};
+    char *argv[] = {words[0], words[1], words[2]};
+    struct ctl_options o;
+    struct error err;
+
+    cr_assert_eq(options_parse(3, (const char *const *)argv, &o, &err), 0);
+    options_hide_password(&o, argv, 3);
+    cr_expect_str_eq(words[2], "administrator");
+}
