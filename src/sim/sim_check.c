@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 
 static void
 registers_init(struct sim_register *r, size_t count)
@@ -27,6 +28,10 @@ void
 sim_check_init(struct sim_check *c)
 {
     memset(c, 0, sizeof(*c));
+    c->body = mem_alloc(SIM_BODY_MAX + SIM_BODY_STARTS);
+    for (size_t i = 0; i < SIM_BODY_MAX + SIM_BODY_STARTS; i++) {
+        c->body[i] = (uint8_t)i;
+    }
     ring_init(&c->messages, sizeof(struct sim_message));
     map_init(&c->holders);
     registers_init(c->queues, SIM_QUEUES_MAX);
@@ -40,6 +45,7 @@ sim_check_init(struct sim_check *c)
 void
 sim_check_deinit(struct sim_check *c)
 {
+    mem_free(c->body);
     ring_deinit(&c->messages);
     map_deinit(&c->holders);
     registers_deinit(c->queues, SIM_QUEUES_MAX);
@@ -79,10 +85,10 @@ message(struct sim_check *c, uint64_t id)
     return ring_at(&c->messages, (size_t)(id - 1));
 }
 
-uint8_t
-sim_check_byte(uint64_t id, size_t at)
+const uint8_t *
+sim_check_body(const struct sim_check *c, uint64_t id)
 {
-    return (uint8_t)(id + at);
+    return c->body + id % SIM_BODY_STARTS;
 }
 
 uint64_t
@@ -264,17 +270,13 @@ static void
 check_content(struct sim_check *c, const struct sim_consumer *to,
               const struct sim_message *m, const struct sim_delivery *d)
 {
-    size_t at = 0;
-
-    while (at < d->size && d->body[at] == sim_check_byte(d->id, at)) {
-        at++;
-    }
-    if (at < d->size || d->size != m->size) {
+    if (d->size != m->size ||
+        memcmp(d->body, sim_check_body(c, d->id), d->size) != 0) {
         sim_check_violate(c,
                           "I2: queue %u delivered message %llu with %zu bytes "
-                          "instead of %u, wrong from %zu on",
+                          "instead of %u, or others than were published",
                           to->queue, (unsigned long long)d->id, d->size,
-                          m->size, at);
+                          m->size);
     }
     if (m->is_returned) {
         sim_check_violate(c,

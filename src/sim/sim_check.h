@@ -32,6 +32,8 @@ enum {
     SIM_EXCHANGES_MAX = 2,
     SIM_CONSUMERS_MAX = 64,
     SIM_PUBLISHERS_MAX = 64, /* whose order is known at one consumer */
+    SIM_BODY_MAX = 60000,
+    SIM_BODY_STARTS = 256, /* that bodies may have */
     SIM_VIOLATION_SIZE = 256
 };
 
@@ -75,6 +77,7 @@ struct sim_consumer {
 };
 
 struct sim_check {
+    uint8_t *body;        /* what bodies are cut from */
     struct ring messages; /* struct sim_message; id = place + 1 */
     struct map holders;   /* by (id, queue): struct sim_consumer */
     struct sim_consumer *attached[SIM_CONSUMERS_MAX];
@@ -109,8 +112,8 @@ struct sim_delivery {
 void sim_check_init(struct sim_check *c);
 /* Release the memory. */
 void sim_check_deinit(struct sim_check *c);
-/* Body byte AT of message ID. */
-uint8_t sim_check_byte(uint64_t id, size_t at);
+/* The body of message ID, of any size up to SIM_BODY_MAX; borrowed. */
+const uint8_t *sim_check_body(const struct sim_check *c, uint64_t id);
 /* PUBLISHER is about to publish a message of SIZE bytes that may go to QUEUES
  * and must go to SURE of them: its id. */
 uint64_t sim_check_publish(struct sim_check *c, uint16_t queues, uint16_t sure,

@@ -12,7 +12,9 @@
 #include "sim/sim_node.h"
 
 enum {
-    SETTLE_TICK_US = 20000,
+    SETTLE_TICK_US = 40000,
+    WORK_US_MIN = 100000, /* at a stretch */
+    WORK_US_MAX = 3000000,
     STALL_US_MAX = 6000000,
     CHANNEL_NUMBERS = 2000
 };
@@ -246,6 +248,9 @@ client_act(struct sim_client *c)
         }
         return;
     }
+    if (c->is_resting) {
+        return;
+    }
     client_publish(c);
     client_admin(c);
     if (rng_chance(client_rng(c), c->temper.errs_per_million)) {
@@ -280,12 +285,29 @@ client_turn(struct sim_client *c)
     }
 }
 
+/* Work and rest take turns: bursts find more than an even trickle does, and
+ * rests let more time, with more faults, go by. */
+static void
+client_change_phase(struct sim_client *c)
+{
+    uint64_t length = rng_between(client_rng(c), WORK_US_MIN, WORK_US_MAX);
+
+    if (client_now(c) >= c->phase_end_us && c->config.rest_factor > 0) {
+        c->is_resting = !c->is_resting;
+        c->phase_end_us = client_now(c) +
+                          length * (c->is_resting ? c->config.rest_factor : 1);
+    }
+}
+
 static void on_tick(void *arg);
 
 static void
 schedule(struct sim_client *c)
 {
-    uint64_t delay = 1 + rng_below(client_rng(c), 2ULL * c->config.tick_us);
+    bool is_slow = c->is_resting && !c->is_settling_down;
+    uint32_t tick_us =
+        is_slow ? (uint32_t)SIM_CLIENT_TICK_US_MAX : c->config.tick_us;
+    uint64_t delay = 1 + rng_below(client_rng(c), 2ULL * tick_us);
 
     sim_call(c->config.sim, NULL, delay, on_tick, c);
 }
@@ -295,6 +317,7 @@ on_tick(void *arg)
 {
     struct sim_client *c = client_of(arg);
 
+    client_change_phase(c);
     client_turn(c);
     schedule(c);
 }
@@ -325,7 +348,7 @@ sim_client_new(const struct sim_client_config *config)
     ASSERT(config->tick_us <= SIM_CLIENT_TICK_US_MAX);
     c->magic = SIM_CLIENT_MAGIC;
     c->config = *config;
-    c->body = mem_alloc(SIM_CLIENT_BODY_MAX);
+    c->is_resting = true; /* so that it begins with work */
     for (size_t i = 0; i < SIM_AMQP_CHANNELS; i++) {
         ring_init(&c->held[i], sizeof(struct held));
     }
@@ -351,7 +374,6 @@ sim_client_free(struct sim_client **client)
         ring_deinit(&c->publishing[i].out);
     }
     sim_amqp_free(&c->amqp);
-    mem_free(c->body);
     c->magic = 0;
     mem_free(c);
     *client = NULL;

@@ -19,7 +19,6 @@ struct sim_client;
 struct sim_node;
 
 enum {
-    SIM_CLIENT_BODY_MAX = 60000,
     SIM_CLIENT_TICK_US_MAX = 200000 /* heartbeats need as much */
 };
 
@@ -35,6 +34,7 @@ struct sim_client_config {
     unsigned auto_delete; /* which of those are */
     unsigned transient;   /* which of those are not durable */
     uint32_t tick_us;     /* between the things it does, on average */
+    uint32_t rest_factor; /* it rests so many times longer than it works */
     uint32_t body_size_max;
 };
 

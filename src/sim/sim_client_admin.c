@@ -304,7 +304,8 @@ err_no_exchange(struct sim_client *c)
     m.basic_publish.exchange = amqp_text("nobody declares this");
     m.basic_publish.routing_key = amqp_text("");
     if (!sim_amqp_is_asking(c->amqp, CHANNEL_FLOOD)) {
-        sim_amqp_publish(c->amqp, CHANNEL_FLOOD, &m, id, c->body, 1);
+        sim_amqp_publish(c->amqp, CHANNEL_FLOOD, &m, id,
+                         sim_check_body(c->config.check, id), 1);
     }
 }
 

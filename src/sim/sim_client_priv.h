@@ -107,11 +107,12 @@ struct sim_client {
     struct ring held[SIM_AMQP_CHANNELS]; /* struct held */
     struct publishing publishing[2];     /* CHANNEL_PUBLISH and _FLOOD */
     uint64_t stalled_until_us;           /* 0: it reads */
-    uint64_t tags;                       /* consumer tags made */
-    bool has_private;                    /* an exclusive queue */
+    bool is_resting;                     /* consumes only, until */
+    uint64_t phase_end_us;
+    uint64_t tags;    /* consumer tags made */
+    bool has_private; /* an exclusive queue */
     bool is_settling_down;
     bool is_hasty; /* this connection is for settling down */
-    uint8_t *body;
     char queue[SIM_CLIENT_NAME_SIZE];
     char private[SIM_CLIENT_NAME_SIZE];
 };

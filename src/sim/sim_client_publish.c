@@ -178,7 +178,7 @@ take_size(struct sim_client *c)
         return rng_below(rng, 8);
     }
     if (roll == 13 && rng_chance(rng, 300000)) {
-        return rng_below(rng, SIM_CLIENT_BODY_MAX);
+        return rng_below(rng, SIM_BODY_MAX);
     }
     return rng_below(rng, c->config.body_size_max);
 }
@@ -215,11 +215,9 @@ publish_one(struct sim_client *c, unsigned channel)
     m.basic_publish.mandatory = is_mandatory;
     id = sim_check_publish(c->config.check, aim.queues, aim.sure, p->publisher,
                            size);
-    for (size_t i = 0; i < size; i++) {
-        c->body[i] = sim_check_byte(id, i);
-    }
     remember(c, p, &aim, id, is_mandatory);
-    sim_amqp_publish(c->amqp, channel, &m, id, c->body, size);
+    sim_amqp_publish(c->amqp, channel, &m, id,
+                     sim_check_body(c->config.check, id), size);
 }
 
 void

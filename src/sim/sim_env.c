@@ -23,8 +23,14 @@ struct event *
 sim_event_new(struct sim *sim, uint64_t at_us,
               void (*run)(struct sim *sim, struct event *e))
 {
-    struct event *e = mem_zalloc(1, sizeof *e);
+    struct event *e = sim->spare;
 
+    if (e != NULL) {
+        sim->spare = e->next;
+        memset(e, 0, sizeof *e);
+    } else {
+        e = mem_zalloc(1, sizeof *e);
+    }
     ASSERT(at_us >= sim->now_us);
     e->run = run;
     heap_insert(&sim->events, &e->node, at_us);
@@ -59,10 +65,9 @@ run_turn(struct sim *sim, struct event *e)
 {
     struct shard *shard = e->shard;
 
-    if (shard->turn_at_us != sim->now_us) {
-        return; /* an earlier one took its place */
-    }
+    ASSERT(shard->turn == e);
     shard->turn_at_us = UINT64_MAX;
+    shard->turn = NULL;
     sim->stats.turns++;
     (void)timers_run(&shard->env.timers, sim->now_us / 1000, TIMERS_A_TURN);
     env_run_turn(&shard->env);
@@ -74,7 +79,13 @@ sim_schedule_turn(struct shard *shard, uint64_t at_us)
 {
     if (shard->node->is_up && at_us < shard->turn_at_us) {
         shard->turn_at_us = at_us;
-        event_bind(sim_event_new(shard->sim, at_us, run_turn), shard);
+        if (shard->turn != NULL) { /* sooner than it was to be */
+            heap_remove(&shard->sim->events, &shard->turn->node);
+            heap_insert(&shard->sim->events, &shard->turn->node, at_us);
+            return;
+        }
+        shard->turn = sim_event_new(shard->sim, at_us, run_turn);
+        event_bind(shard->turn, shard);
     }
 }
 
@@ -416,10 +427,11 @@ sim_call(struct sim *sim, struct env *env, uint64_t delay_us,
 }
 
 static void
-event_free(struct event *e)
+event_free(struct sim *sim, struct event *e)
 {
     frame_free(&e->frame);
-    mem_free(e);
+    e->next = sim->spare;
+    sim->spare = e;
 }
 
 /* What is to happen on a node that is paused happens when it goes on. */
@@ -431,7 +443,7 @@ defer(struct sim *sim, struct event *e)
     if (until <= sim->now_us || sim->nodes[e->on].life != e->life) {
         return false;
     }
-    if (e->run == run_turn && e->shard->turn_at_us == sim->now_us) {
+    if (e->run == run_turn) {
         e->shard->turn_at_us = until;
     }
     heap_insert(&sim->events, &e->node, until);
@@ -479,7 +491,7 @@ sim_step(struct sim *sim)
         (sim->nodes[e->on].is_up && sim->nodes[e->on].life == e->life)) {
         e->run(sim, e);
     }
-    event_free(e);
+    event_free(sim, e);
     return true;
 }
 
@@ -523,7 +535,13 @@ sim_free(struct sim **simp)
     *simp = NULL;
     while ((n = heap_min(&sim->events)) != NULL) {
         heap_remove(&sim->events, n);
-        event_free(CONTAINER_OF(n, struct event, node));
+        event_free(sim, CONTAINER_OF(n, struct event, node));
+    }
+    while (sim->spare != NULL) {
+        struct event *e = sim->spare;
+
+        sim->spare = e->next;
+        mem_free(e);
     }
     heap_deinit(&sim->events);
     for (qr_node_id i = 1; i <= SIM_NODES_MAX; i++) {

@@ -15,6 +15,7 @@ struct shard {
     struct sim *sim;
     struct sim_node *node;
     uint64_t turn_at_us; /* UINT64_MAX: none is due */
+    struct event *turn;  /* the one that is due then, or NULL */
 };
 
 struct sim_node {
@@ -53,6 +54,7 @@ struct end {
 struct sim {
     unsigned magic;
     struct heap events;
+    struct event *spare; /* events to be used again, by `next` */
     uint64_t now_us;
     struct rng rng;
     struct sim_net net;
@@ -81,6 +83,7 @@ struct event {
     size_t size;
     void (*cb)(void *arg);
     void *arg;
+    struct event *next; /* of those to be used again */
 };
 
 /* A new event at AT_US, in the world's own life. */

@@ -439,6 +439,9 @@ sim_node_queue_state(const struct sim_node *n, qr_group_id group,
     }
     qr_group_status(queue_group_raft(g), &status);
     *applied = status.applied;
+    if (state == NULL) {
+        return true;
+    }
     ranges_init(&live);
     queue_machine_snapshot(queue_group_machine(g), state, &live);
     ranges_deinit(&live);
@@ -456,7 +459,9 @@ sim_node_meta_state(const struct sim_node *n, uint16_t shard, qr_index *applied,
     }
     b = n->shards[shard].broker;
     *applied = meta_applied(b->meta);
-    meta_machine_snapshot(b->meta, state);
+    if (state != NULL) {
+        meta_machine_snapshot(b->meta, state);
+    }
     return true;
 }
 

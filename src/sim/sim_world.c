@@ -14,11 +14,11 @@
 #include "sim/sim_world_priv.h"
 
 enum {
-    WORLD_GROUPS_MAX = 64, /* queue groups whose replicas are compared */
     US = 1000000,
     SETTLE_S = 60,
     SCRUB_RATE = 1 << 20,
-    COMPARE_EVERY_US = 250000
+    COMPARE_EVERY_US = 250000,
+    BUSY_PER_MILLION = 20000 /* seeds whose clients never rest */
 };
 
 static void
@@ -117,45 +117,64 @@ compare_states(struct world *w, const struct state *states, size_t count,
     }
 }
 
-static void
-compare_queue(struct world *w, qr_group_id group)
+/* Replica I of SUBJECT: node I's of a queue group, or of the metadata that of
+ * one shard after the other. With BYTES NULL only its index. */
+static bool
+state_of(struct world *w, qr_group_id subject, uint32_t i, qr_index *applied,
+         struct buf *bytes)
 {
-    struct state states[SIM_PLAN_NODES_MAX] = {0};
+    return subject == QR_GROUP_META
+               ? sim_node_meta_state(w->nodes[i / w->shards],
+                                     (uint16_t)(i % w->shards), applied, bytes)
+               : sim_node_queue_state(w->nodes[i], subject, applied, bytes);
+}
+
+/* Whether any replica has moved, started or stopped since *MARK was set, which
+ * is set anew. */
+static bool
+has_changed(struct world *w, qr_group_id subject, uint32_t count,
+            uint64_t *mark)
+{
+    uint64_t now = 14695981039346656037U;
+    bool is_new;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t node = subject == QR_GROUP_META ? i / w->shards : i;
+        qr_index applied = 0;
+
+        if (state_of(w, subject, i, &applied, NULL)) {
+            uint64_t boot = sim_env(w->sim, w->ids[node], 0)->boot;
+
+            now = (now ^ (i + (boot << 8) + (applied << 24))) * 1099511628211U;
+        }
+    }
+    is_new = now != *mark;
+    *mark = now;
+    return is_new;
+}
+
+static void
+compare_one(struct world *w, const char *what, qr_group_id subject,
+            uint64_t *mark)
+{
+    struct state states[SIM_PLAN_NODES_MAX * SIM_SHARDS_MAX] = {0};
+    uint32_t all =
+        subject == QR_GROUP_META ? w->nodes_count * w->shards : w->nodes_count;
     size_t count = 0;
 
-    for (uint32_t i = 0; i < w->nodes_count; i++) {
+    if (!has_changed(w, subject, all, mark)) {
+        return;
+    }
+    for (uint32_t i = 0; i < all; i++) {
         buf_init(&states[count].bytes);
-        if (sim_node_queue_state(w->nodes[i], group, &states[count].applied,
-                                 &states[count].bytes)) {
+        if (state_of(w, subject, i, &states[count].applied,
+                     &states[count].bytes)) {
             count++;
         } else {
             buf_deinit(&states[count].bytes);
         }
     }
-    compare_states(w, states, count, "queue group", group);
-    while (count > 0) {
-        buf_deinit(&states[--count].bytes);
-    }
-}
-
-static void
-compare_meta(struct world *w)
-{
-    struct state states[SIM_PLAN_NODES_MAX * SIM_SHARDS_MAX] = {0};
-    size_t count = 0;
-
-    for (uint32_t i = 0; i < w->nodes_count; i++) {
-        for (uint16_t s = 0; s < w->shards; s++) {
-            buf_init(&states[count].bytes);
-            if (sim_node_meta_state(w->nodes[i], s, &states[count].applied,
-                                    &states[count].bytes)) {
-                count++;
-            } else {
-                buf_deinit(&states[count].bytes);
-            }
-        }
-    }
-    compare_states(w, states, count, "the metadata", QR_GROUP_META);
+    compare_states(w, states, count, what, subject);
     while (count > 0) {
         buf_deinit(&states[--count].bytes);
     }
@@ -164,10 +183,10 @@ compare_meta(struct world *w)
 static void
 compare(struct world *w)
 {
-    compare_meta(w);
-    for (qr_group_id g = QR_GROUP_FIRST_QUEUE;
-         g < QR_GROUP_FIRST_QUEUE + WORLD_GROUPS_MAX; g++) {
-        compare_queue(w, g);
+    compare_one(w, "the metadata", QR_GROUP_META, &w->compared[0]);
+    for (qr_group_id i = 0; i < WORLD_GROUPS_MAX; i++) {
+        compare_one(w, "queue group", QR_GROUP_FIRST_QUEUE + i,
+                    &w->compared[i + 1]);
     }
 }
 
@@ -230,6 +249,9 @@ make_clients(struct world *w)
         .nodes_count = w->nodes_count,
         .shards = w->shards,
         .tick_us = (uint32_t)between(w, 4000, SIM_CLIENT_TICK_US_MAX),
+        .rest_factor = rng_chance(&w->rng, BUSY_PER_MILLION)
+                           ? 0
+                           : (uint32_t)between(w, 12, 60),
         .body_size_max = (uint32_t)between(w, 1, 2000)};
 
     w->clients_count = (uint32_t)w->plan->clients;

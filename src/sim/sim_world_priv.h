@@ -7,6 +7,10 @@
 #include "sim/sim_node.h"
 #include "sim/sim_world.h"
 
+enum {
+    WORLD_GROUPS_MAX = 64 /* queue groups whose replicas are compared */
+};
+
 /* One fault of the plan, while it lasts. */
 struct running {
     struct world *world;
@@ -39,7 +43,8 @@ struct world {
     uint32_t queues; /* that lose nothing */
     uint32_t lossy;  /* so many more, which clients delete and purge */
     /* Faults. */
-    struct running *running; /* plan->faults_count */
+    uint64_t compared[WORLD_GROUPS_MAX + 1]; /* what replicas were at, then */
+    struct running *running;                 /* plan->faults_count */
     struct sim_net calm;
     const struct running *weather; /* whose weather it is; NULL: calm */
     const struct running *echo;    /* the same for duplicates */

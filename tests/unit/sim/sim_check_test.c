@@ -26,11 +26,10 @@ static void
 deliver(struct sim_check *c, struct sim_consumer *to, uint64_t id,
         uint64_t count)
 {
-    uint8_t body = sim_check_byte(id, 0);
     struct sim_delivery d = {.id = id,
                              .is_redelivered = count > 0,
                              .count = count,
-                             .body = &body,
+                             .body = sim_check_body(c, id),
                              .size = 1};
 
     sim_check_deliver(c, to, &d);
