@@ -561,6 +561,12 @@ broker_replica_transfer(struct broker *b, qr_group_id group, qr_node_id node)
     return raft == NULL ? -QR_ENOTLEADER : qr_group_transfer(raft, node);
 }
 
+uint32_t
+broker_queue_replicas(const struct broker *b)
+{
+    return b->config.queue_replicas;
+}
+
 void
 broker_host_stats(const struct broker *b, struct qr_host_stats *out)
 {

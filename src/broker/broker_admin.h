@@ -89,6 +89,8 @@ void broker_replica_consumers(
  * -QR_ENOTLEADER; -QR_ENOENT: not a voter; -QR_EBUSY: another change runs. */
 MUST_USE int broker_replica_transfer(struct broker *b, qr_group_id group,
                                      qr_node_id node);
+/* How many replicas a queue is to have, if there are that many nodes. */
+uint32_t broker_queue_replicas(const struct broker *b);
 /* The shard's host. */
 void broker_host_stats(const struct broker *b, struct qr_host_stats *out);
 

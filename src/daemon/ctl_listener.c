@@ -118,6 +118,23 @@ call_done(struct mgmt_call *call, uint8_t code, struct buf *json)
 
 /* ---- before there is a cluster ---- */
 
+/* The node is of no cluster yet: which node, what it waits for, and ADVICE. */
+static void
+respond_waiting(struct ctl_client *c, enum exit_code code, const char *advice)
+{
+    const struct ctl_listener_config *config = &c->listener->config;
+    struct buf text;
+
+    buf_init(&text);
+    buf_putf(&text,
+             "node %s (data directory %s) is not part of a cluster yet: %s; %s",
+             config->node_name, config->data_dir,
+             config->waits_for(config->arg), advice);
+    buf_put_u8(&text, 0);
+    respond_text(c, code, (const char *)text.data);
+    buf_deinit(&text);
+}
+
 static void
 run_unformed(struct ctl_client *c, const void *data, size_t size)
 {
@@ -154,11 +171,8 @@ run_unformed(struct ctl_client *c, const void *data, size_t size)
             return;
         }
     }
-    respond_text(c, EXIT_CODE_UNAVAILABLE,
-                 "this node is not part of a cluster yet: it waits until all "
-                 "nodes of cluster_formation.classic_config.nodes have been "
-                 "started and are linked. See its log; 'quoratectl "
-                 "await_startup' waits");
+    respond_waiting(c, EXIT_CODE_UNAVAILABLE,
+                    "see its log; 'quoratectl await_startup' waits");
 }
 
 static void
@@ -171,9 +185,8 @@ await_tick(struct ctl_client *c)
         buf_clear(&c->await);
     } else if (now_ms(l) >= c->await_until_ms) {
         buf_clear(&c->await);
-        respond_text(c, EXIT_CODE_TIMEOUT,
-                     "this node is not part of a cluster yet: it waits for the "
-                     "other nodes. See its log; wait longer with -t");
+        respond_waiting(c, EXIT_CODE_TIMEOUT,
+                        "see its log; wait longer with -t");
     } else {
         start_timer(c, AWAIT_TICK_MS);
     }

@@ -28,7 +28,10 @@ struct ctl_listener_config {
     struct net *net;
     const char *path;
     const char *node_name;
+    const char *data_dir;
     void (*stop)(void *arg); /* begin the node's orderly stop */
+    /* What a node that is of no cluster yet waits for. */
+    const char *(*waits_for)(void *arg);
     void *arg;
 };
 

@@ -121,6 +121,16 @@ on_ctl_stop(void *arg)
     stop(arg, "quoratectl stop");
 }
 
+static const char *
+on_ctl_waits_for(void *arg)
+{
+    const struct node *n = arg;
+
+    return n->formation == NULL || formation_is_formed(n->formation)
+               ? "it is starting"
+               : formation_waits_for(n->formation);
+}
+
 static void
 on_failure_mt(void *arg, const char *text)
 {
@@ -433,7 +443,9 @@ start_ctl(struct node *n, struct env *env, struct error *err)
                                          .net = runtime_net_of(env),
                                          .path = n->ctl_path,
                                          .node_name = n->shared.node_name,
+                                         .data_dir = n->config->data_dir,
                                          .stop = on_ctl_stop,
+                                         .waits_for = on_ctl_waits_for,
                                          .arg = n};
 
     if (n->config->socket[0] != '\0') {

@@ -6,6 +6,7 @@
 #include "mgmt/gather.h"
 #include "mgmt/list_queues.h"
 #include "mgmt/listing.h"
+#include "mgmt/members.h"
 #include "mgmt/mgmt_priv.h"
 #include "shard/env.h"
 
@@ -131,6 +132,33 @@ node_said(const struct gather *g, qr_node_id node, struct node_record *out)
     return false;
 }
 
+/* The last columns: what the node is to the metadata, and its start. */
+static void
+put_membership(struct job *job, const struct meta_node *node)
+{
+    const char *role = members_role(job, node->id);
+
+    if (role == NULL) {
+        json_null(&job->json);
+    } else {
+        json_text(&job->json, role);
+    }
+    json_u64(&job->json, node->boot);
+}
+
+static void
+put_rebuilding(struct job *job, const struct meta_queue *queue,
+               const char *what)
+{
+    struct json *j = &job->json;
+
+    json_array_begin(j);
+    put_text(j, queue->name);
+    put_text(j, queue->vhost);
+    json_text(j, what);
+    json_array_end(j);
+}
+
 static bool
 put_cluster_node(void *arg, const struct meta_node *node)
 {
@@ -165,6 +193,7 @@ put_cluster_node(void *arg, const struct meta_node *node)
             json_u64(j, p->last > r.meta_stored ? p->last - r.meta_stored : 0);
         }
     }
+    put_membership(p->job, node);
     json_array_end(j);
     return true;
 }
@@ -253,6 +282,7 @@ put_basics(struct job *job, qr_node_id leader, const struct node_record *r)
     put_number_pair(job, "queues", meta_queues_count(meta));
     put_number_pair(job, "exchanges", meta_exchanges_count(meta));
     put_number_pair(job, "bindings", meta_bindings_count(meta));
+    put_number_pair(job, "queues_rebuilding", members_rebuilding(job, NULL));
     table_end(job);
 }
 
@@ -269,7 +299,7 @@ cluster_gathered(struct gather *g, void *arg)
     put_basics(job, node, &leader);
     table_begin(job, "Nodes", "nodes",
                 "node id address state version uptime_s shards metadata term "
-                "commit applied lag");
+                "commit applied lag role boot");
     meta_each_node(broker_meta(job->mgmt->broker), put_cluster_node, &p);
     for (size_t i = 0; i < g->targets_count; i++) {
         if (meta_node(broker_meta(job->mgmt->broker), g->targets[i].node) ==
@@ -278,6 +308,12 @@ cluster_gathered(struct gather *g, void *arg)
         }
     }
     table_end(job);
+    if (members_rebuilding(job, NULL) > 0) {
+        table_begin(job, "Queues that are not whole", "rebuilding",
+                    "queue vhost why");
+        (void)members_rebuilding(job, put_rebuilding);
+        table_end(job);
+    }
     tables_end(job, g);
 }
 

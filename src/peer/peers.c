@@ -367,6 +367,18 @@ is_same_process(const struct peers_identity *a, const struct peers_identity *b)
            a->starts.process[0] == b->starts.process[0];
 }
 
+/* Whether L comes from another process of PEER than the one that is linked and
+ * alive. Both ends look: a second process may be the senior of the two. */
+static bool
+peers_is_second(const struct peer *peer, const struct link *l)
+{
+    const struct link *old = peer->live;
+
+    return old != NULL && old != l && !peers_is_stale(peer->peers, old, l) &&
+           uuid_is_equal(&old->other.uuid, &l->other.uuid) &&
+           !is_same_process(&old->other, &l->other);
+}
+
 /* The senior decides on L, whose hello is good. */
 static void
 peers_decide(struct peer *peer, struct link *l)
@@ -377,15 +389,6 @@ peers_decide(struct peer *peer, struct link *l)
     if (old != NULL && !peers_is_stale(peer->peers, old, l)) {
         if (is_same_process(&old->other, &l->other)) {
             peers_refuse(l, REFUSAL_DUPLICATE, "there is a link already");
-            return;
-        }
-        if (uuid_is_equal(&old->other.uuid, &l->other.uuid)) {
-            (void)error_set(&err, QR_ECONFLICT,
-                            "another process of node %s is linked, start %u; "
-                            "if it does not end, two run on copies of one "
-                            "data directory: stop one of them",
-                            old->other.node_name, old->other.starts.boot);
-            peers_refuse(l, REFUSAL_NODE, err.text);
             return;
         }
         (void)error_set(&err, QR_ECONFLICT,
@@ -446,6 +449,16 @@ peers_hello(struct link *l)
         return;
     }
     peers_adopt(l, peer);
+    if (peers_is_second(peer, l)) {
+        (void)error_set(&err, QR_ECONFLICT,
+                        "another process of node %s is linked, start %u; if it "
+                        "does not end, two run on copies of one data "
+                        "directory: stop one of them",
+                        peer->live->other.node_name,
+                        peer->live->other.starts.boot);
+        peers_refuse(l, REFUSAL_NODE, err.text);
+        return;
+    }
     if (hello_is_senior(&l->self, &l->other)) {
         peers_decide(peer, l);
     }

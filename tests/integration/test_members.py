@@ -2,7 +2,6 @@
 cluster makes itself whole, and nothing that was confirmed is lost."""
 import os
 import shutil
-import sys
 import unittest
 
 from cluster import Cluster, ClusterTest, wait_for
@@ -156,3 +155,121 @@ class LostDiskTest(MembersCase):
         self.cluster.kill(2)
         self.cluster.processes[2] = first
         self.assertEqual("running", self.nodes(1)["n2"]["state"])
+
+    def test_a_second_process_on_a_copy_of_a_data_directory_is_refused(self):
+        queue = self.name()
+        self.publish(queue)
+        copy = self.cluster.path("copy")
+        shutil.copytree(self.cluster.data(2), copy,
+                        ignore=shutil.ignore_patterns("ctl.sock"))
+        self.cluster.write_config(
+            2, node__data_dir=copy,
+            listeners__tcp__default=f"127.0.0.1:{self.cluster.port(9)}",
+            cluster__listen=f"127.0.0.1:{self.cluster.peer_port(9)}")
+        first = self.cluster.processes.pop(2)
+        self.cluster.launch(2)
+        wait_for(lambda: "two run on copies of one data directory" in
+                 self.cluster.log(2), "it is told")
+        self.cluster.kill(2)
+        self.cluster.processes[2] = first
+        self.publish(queue, at=2, first=MESSAGES)
+        self.await_whole(queue, 2)
+        self.assertHolds(queue, 2 * MESSAGES, 3)
+
+
+class LeaveAndJoinTest(MembersCase):
+    """forget_cluster_node, and nodes with new names."""
+
+    def add_node(self, n):
+        """A node that the others' configurations do not name."""
+        self.cluster.numbers = range(1, n + 1)
+        self.cluster.write_config(n)
+        self.cluster.start(n)
+
+    def test_a_node_that_is_needed_or_runs_is_not_forgotten(self):
+        queue = self.name()
+        self.publish(queue)
+        out = self.cluster.run_ctl(1, "forget_cluster_node", "n2")
+        self.assertEqual(65, out.returncode)
+        self.assertIn("node 'n2' is running; stop it before", out.stderr)
+        out = self.cluster.run_ctl(1, "forget_cluster_node", "n9")
+        self.assertEqual(65, out.returncode)
+        self.assertIn("no node 'n9'", out.stderr)
+        self.cluster.kill(2, 3)
+        out = self.cluster.run_ctl(1, "-t", "5", "forget_cluster_node", "n2")
+        self.assertIn("would have no majority", out.stderr.replace(
+            "has no majority", "would have no majority"))
+        self.cluster.start(2, 3)
+        self.assertHolds(queue, MESSAGES, 2)
+
+    def test_a_forgotten_node_is_told_so_and_stops(self):
+        queue = self.name()
+        self.publish(queue)
+        self.cluster.stop(2)
+        out = self.cluster.run_ctl(1, "forget_cluster_node", "n2")
+        self.assertEqual(0, out.returncode, out.stderr)
+        self.assertEqual({"n1", "n3"}, set(self.nodes(1)))
+        self.await_whole(queue, 1, replicas=2)
+        self.cluster.launch(2)
+        self.assertEqual(1, self.cluster.reap(2))
+        self.assertIn("(id 2) was removed from the cluster",
+                      self.cluster.log(2))
+        # With an empty directory it is a new node.
+        shutil.rmtree(self.cluster.data(2))
+        self.cluster.start(2)
+        self.await_whole(queue, 1)
+        self.each_down_in_turn(queue, MESSAGES, (1, 2, 3))
+
+    def test_a_fourth_node_joins_and_takes_over(self):
+        queue = self.name()
+        self.publish(queue)
+        self.add_node(4)
+        self.assertEqual("running", self.nodes(1)["n4"]["state"])
+        wait_for(lambda: self.nodes(1)["n4"]["role"] == "voter", "n4 votes")
+        out = self.cluster.run_ctl(4, "join_cluster", "n1")
+        self.assertEqual(0, out.returncode, out.stderr)
+        out = self.cluster.run_ctl(4, "join_cluster", "m1")
+        self.assertIn("Nodes join by themselves", out.stderr)
+        self.cluster.stop(1)
+        out = self.cluster.run_ctl(4, "forget_cluster_node", "n1")
+        self.assertEqual(0, out.returncode, out.stderr)
+        self.await_whole(queue, 4)
+        self.each_down_in_turn(queue, MESSAGES, (2, 3, 4))
+
+    def test_a_node_that_was_away_meets_new_nodes_only(self):
+        """All the others were replaced while n3 was away: it is let in."""
+        def await_voter(n, at):
+            wait_for(lambda: self.nodes(at)[f"n{n}"]["role"] == "voter",
+                     f"n{n} votes")
+        for n in (4, 5):
+            self.add_node(n)
+            await_voter(n, 1)
+        self.cluster.stop(3)
+        for n in (1, 2, 4, 5):
+            self.cluster.kill(n)
+            shutil.rmtree(self.cluster.data(n))
+            self.cluster.start(n)
+            await_voter(n, n)
+        self.cluster.start(3)
+        self.assertEqual(["running"] * 5, [row["state"] for row in
+                                           self.nodes(3).values()])
+
+
+class TwoShardsLostDiskTest(MembersCase):
+    """The same with two shards and many queues, under load."""
+
+    SHARDS = 2
+
+    def test_many_queues_become_whole(self):
+        queues = [self.name(f"-{i}") for i in range(40)]
+        for queue in queues:
+            self.publish(queue, count=5)
+        self.cluster.kill(3)
+        shutil.rmtree(self.cluster.data(3))
+        self.cluster.start(3)
+        wait_for(lambda: self.cluster.ctl(1, "cluster_status")["cluster"]
+                 ["queues_rebuilding"] == 0, "all queues are whole", 60)
+        self.cluster.kill(1)
+        for queue in queues:
+            self.cluster.await_leader(queue, at=2)
+            self.assertHolds(queue, 5, 2)

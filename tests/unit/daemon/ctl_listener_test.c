@@ -19,6 +19,13 @@
 #include "net/net.h"
 #include "shard/env.h"
 
+static const char *
+waits_for(void *arg)
+{
+    (void)arg;
+    return "it waits";
+}
+
 enum {
     TURNS_MAX = 2000,
     QUIET_TURNS = 20
@@ -124,8 +131,12 @@ static void
 setup(void)
 {
     static const struct env_ops ops = {.now_ms = now_ms};
-    struct ctl_listener_config config = {
-        .env = &env, .path = path, .node_name = "n1", .stop = on_stop};
+    struct ctl_listener_config config = {.data_dir = "data",
+                                         .waits_for = waits_for,
+                                         .env = &env,
+                                         .path = path,
+                                         .node_name = "n1",
+                                         .stop = on_stop};
     struct error err = {""};
 
     (void)snprintf(dir, sizeof(dir), "/tmp/ctl-test-XXXXXX");
@@ -403,7 +414,8 @@ Test(ctl_listener, a_node_without_a_cluster_says_what_it_waits_for)
 
     SAY(fd, "list_queues\0--");
     cr_assert_eq(hear(fd, text, sizeof(text)), EXIT_CODE_UNAVAILABLE);
-    cr_assert(strstr(text, "not part of a cluster yet") != NULL);
+    cr_assert(strstr(text, "(data directory data) is not part of a cluster "
+                           "yet: it waits; see its log") != NULL);
     SAY(fd, "ping\0--node=n2\0--");
     cr_assert_eq(hear(fd, text, sizeof(text)), EXIT_CODE_UNAVAILABLE);
     SAY(fd, "ping\0--node=n1\0--");
@@ -455,8 +467,12 @@ Test(ctl_listener, await_startup_ends_with_its_timeout)
 
 Test(ctl_listener, a_second_node_cannot_take_the_socket)
 {
-    struct ctl_listener_config config = {
-        .env = &env, .net = net, .path = path, .node_name = "n2"};
+    struct ctl_listener_config config = {.data_dir = "data",
+                                         .waits_for = waits_for,
+                                         .env = &env,
+                                         .net = net,
+                                         .path = path,
+                                         .node_name = "n2"};
     struct ctl_listener *second = NULL;
     struct error err = {""};
 

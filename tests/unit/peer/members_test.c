@@ -99,6 +99,26 @@ Test(members, keep_the_first_of_two_processes_of_one_node)
     helper_deinit(w);
 }
 
+Test(members, keep_the_first_though_the_second_is_the_senior)
+{
+    struct helper_world *w = members();
+
+    w->nodes[1].identity = w->nodes[2].identity; /* of node 2, seen by 3 */
+    starts_push(&w->nodes[1].identity.starts, 206);
+    for (qr_node_id id = 1; id <= 3; id++) {
+        helper_start(w, id);
+    }
+    helper_add(w, 3, 2);
+    HELPER_UNTIL(w, helper_is_up(w, 3, 2));
+    helper_add(w, 1, 3);
+    HELPER_UNTIL(w, helper_logged(w, 3,
+                                  "two run on copies of one data "
+                                  "directory"));
+    cr_expect(helper_is_up(w, 3, 2));
+    cr_expect_eq(w->nodes[2].rolled_back, 0);
+    helper_deinit(w);
+}
+
 Test(members, tell_a_node_that_it_was_removed)
 {
     struct helper_world *w = members();
