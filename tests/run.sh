@@ -17,8 +17,11 @@ fuzz_seconds=5
 # In the order in which they run.
 all_stages=(
     unit clang tidy sim asan tsan fuzz
-    integration integration-asan integration-tsan
+    integration
 )
+# Too long for every change.
+long_stages=(integration-asan integration-tsan mutations torture)
+torture_minutes=30
 # The tidy rules that take no time.
 quick_rules=(
     assertions banned codespell columns cycles documented file-size format
@@ -29,9 +32,10 @@ quick_rules=(
 usage() {
     cat <<TXT
 usage: tests/run.sh [STAGE...]
-       tests/run.sh quick
+       tests/run.sh quick|long
 
-Builds in build/ and tests. Without arguments: all stages, as CI runs them.
+Builds in build/ and tests. Without arguments: as CI does, all stages but the
+long ones.
 
   unit         gcc, warnings are errors: unit, property and fuzz tests
   clang        the same with clang
@@ -42,9 +46,14 @@ Builds in build/ and tests. Without arguments: all stages, as CI runs them.
   tsan         ThreadSanitizer: unit tests of the rooms with threads
   fuzz         libFuzzer, $fuzz_seconds s for each decoder (clang)
   integration  real clients against real nodes (tests/integration)
-  integration-asan, integration-tsan
-               the same against nodes built with the sanitizers
   quick        unit, the quick tidy rules, a few seeds
+
+Long, each a stage too:
+
+  integration-asan, integration-tsan
+               integration against nodes built with the sanitizers
+  mutations    known bugs, planted: the simulator finds each
+  torture      $torture_minutes minutes of every fault on real nodes (root)
 
 Environment:
   JOBS         parallel jobs (default: the number of cores, $jobs)
@@ -202,6 +211,16 @@ stage_integration_tsan() {
     integrate_sanitized tsan
 }
 
+stage_mutations() {
+    tests/sim/mutations.sh
+}
+
+stage_torture() {
+    build_gcc
+    PATH=/usr/bin:$PATH QUORATE_BUILD=$top/build/gcc \
+        tests/torture/run.sh --minutes "$torture_minutes"
+}
+
 # Run one stage, time it, and add its line to the summary.
 run_stage() {
     local name=$1 start=$SECONDS result=passed
@@ -239,17 +258,17 @@ for argument in "${@:-all}"; do
         exit 0
         ;;
     all) stages+=("${all_stages[@]}") ;;
+    long) stages+=("${long_stages[@]}") ;;
     quick)
         stages+=(unit quick-tidy sim)
         SIM_SEEDS=${SIM_SEEDS:-10}
         ;;
-    unit | clang | tidy | sim | asan | tsan | fuzz | integration | \
-        integration-asan | integration-tsan)
-        stages+=("$argument")
-        ;;
     *)
-        usage >&2
-        exit 2
+        if [[ " ${all_stages[*]} ${long_stages[*]} " != *" $argument "* ]]; then
+            usage >&2
+            exit 2
+        fi
+        stages+=("$argument")
         ;;
     esac
 done
