@@ -1,6 +1,7 @@
 /* OpenSSL's memory: what it frees is overwritten, keys are apart. */
 #include <openssl/bn.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <string.h>
 
