@@ -62,6 +62,8 @@ add(struct store *s, struct group *g, enum control_kind kind, struct record *r)
     switch (kind) {
     case CONTROL_CREATED:
         r->type = RECORD_CREATED;
+        r->entry_type =
+            g->controls[CONTROL_CREATED].segment != NULL ? CREATED_AGAIN : 0;
         r->index = g->id;
         return batch_add(s, r, &g->header, 1);
     case CONTROL_HARD:

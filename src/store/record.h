@@ -138,6 +138,11 @@ enum record_type {
     RECORD_SEAL       /* log 0: the batches before are durable */
 };
 
+enum {
+    CREATED_AGAIN = 1 /* `entry_type` of a creation that was written again: it
+                         says nothing of what came before it */
+};
+
 /* One record, wherever it lies. `log` numbers a group's life in this store:
  * a group deleted and created again is another log. */
 struct record {

@@ -79,6 +79,26 @@ loc_of(const struct segment *seg, const struct record *r)
     return loc;
 }
 
+/* Copies from FROM on are of entries that are cut off. */
+static void
+cut_copies(struct life *life, qr_index from)
+{
+    size_t out = 0;
+
+    if (life->copy_max < from) {
+        return;
+    }
+    life->copy_max = 0;
+    for (size_t i = 0; i < life->copies_count; i++) {
+        if (life->copies[i].index < from) {
+            life->copies[out++] = life->copies[i];
+            life->copy_max = MAX(life->copy_max, life->copies[i].index);
+        }
+    }
+    ASSERT(out < life->copies_count);
+    life->copies_count = out;
+}
+
 static void
 replay_entry(struct replay *rp, struct life *life, const struct segment *seg,
              const struct record *r)
@@ -90,6 +110,7 @@ replay_entry(struct replay *rp, struct life *life, const struct segment *seg,
         loss_check(rp, life, r);
         life->end_at = rp->holes;
     }
+    cut_copies(life, r->index);
     group_log_cut(&life->group->entries, r->index, NULL, NULL);
     group_log_put(&life->group->entries, r->index, r->term, &loc);
     life->last_index = r->index;
@@ -123,6 +144,7 @@ replay_copy(struct life *life, const struct segment *seg,
     c->index = r->index;
     c->term = r->term;
     c->loc = loc_of(seg, r);
+    life->copy_max = MAX(life->copy_max, r->index);
 }
 
 /* The log ends at LAST: what replay has beyond it are zombies. Of what it has
@@ -134,6 +156,7 @@ replay_end(struct replay *rp, struct life *life, qr_index last)
         life->doubt = MAX(life->doubt, last);
         life->end_at = rp->holes;
     }
+    cut_copies(life, last + 1);
     group_log_cut(&life->group->entries, last + 1, NULL, NULL);
     life->last_index = last;
 }
@@ -212,7 +235,9 @@ replay_control(struct replay *rp, struct life *life, const struct record *r)
         break;
     case RECORD_CREATED:
         life->group->id = r->index;
-        life->created_at = rp->holes;
+        if (r->entry_type != CREATED_AGAIN) {
+            life->created_at = rp->holes;
+        }
         break;
     case RECORD_LOST:
         life->group->id = r->index;

@@ -28,6 +28,7 @@ struct life {
     struct copy *copies; /* as seen; by index and place once settled */
     size_t copies_count;
     size_t copies_capacity;
+    qr_index copy_max; /* their highest index */
     struct sighting seen[CONTROL_KINDS];
     struct sighting tombstone;
     uint64_t until; /* of the tombstone */

@@ -315,7 +315,7 @@ settle_tail(struct replay *rp, struct life *life, struct group_log *fresh)
     qr_term before = g->snapshot.term;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (life->last_index < at || life->doubt > at) {
+    if (life->last_index < at) {
         return false;
     }
     while (at < life->last_index) {

@@ -165,8 +165,7 @@ struct store_config {
     uint64_t (*now_ms)(void *arg);
     uint64_t scrub_rate;   /* bytes read per second; 0: no scrubbing */
     uint64_t compact_rate; /* likewise; 0: no compaction */
-    /* Between two passes of the scrub, and before the first; 0: STORE_SCRUB_*_MS
-     * above. */
+    /* Between two passes of the scrub, and before the first; 0: as above. */
     uint64_t scrub_pause_ms;
 };
 

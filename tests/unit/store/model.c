@@ -457,3 +457,88 @@ model_check(struct rig *r, const struct model *m)
         check_entries(r, i, g);
     }
 }
+
+static void
+repair_entry(struct rig *r, unsigned group, uint64_t index, uint64_t term)
+{
+    struct store_entry e = {.term = term, .type = 1};
+    uint64_t batch = 0;
+    int rv;
+
+    e.data =
+        rig_body(id_of(group), index, term, model_size(group, index, term));
+    rv = store_repair(r->store, id_of(group), index, &e, &batch);
+    slice_unref(&e.data);
+    cr_assert_eq(rv, 0, "group %u entry %llu: %d", group,
+                 (unsigned long long)index, rv);
+}
+
+/* Entry INDEX of a group that is not lost; true if it is damaged. */
+static bool
+check_damaged_entry(struct rig *r, unsigned group, uint64_t index,
+                    uint64_t term, bool repair)
+{
+    struct store_entry e;
+
+    cr_assert_eq(store_term(r->store, id_of(group), index), term,
+                 "group %u entry %llu", group, (unsigned long long)index);
+    if (rig_has(r, id_of(group), index, term, model_size(group, index, term))) {
+        return false;
+    }
+    cr_assert(store_is_damaged(r->store, id_of(group), index),
+              "group %u entry %llu", group, (unsigned long long)index);
+    cr_assert_eq(store_read(r->store, id_of(group), index, &e), -QR_ECORRUPT);
+    if (repair) {
+        repair_entry(r, group, index, term);
+        cr_assert(rig_has(r, id_of(group), index, term,
+                          model_size(group, index, term)));
+    }
+    return true;
+}
+
+static unsigned
+check_damaged_group(struct rig *r, unsigned group, const struct model_group *g,
+                    const struct store_group_info *info, bool repair)
+{
+    unsigned damaged = 0;
+
+    cr_assert_eq(info->term, g->term, "group %u", group);
+    cr_assert_eq(info->vote, g->vote, "group %u", group);
+    cr_assert_eq(info->last_index, g->last, "group %u: %llu, not %llu", group,
+                 (unsigned long long)info->last_index,
+                 (unsigned long long)g->last);
+    cr_assert_eq(info->first_index, g->snapshot + 1);
+    cr_assert_eq(info->header.size, sizeof(qr_group_id));
+    check_snapshot(g, group, info);
+    for (uint64_t i = 1; i <= MODEL_INDEX_MAX; i++) {
+        if (g->terms[i] != 0) {
+            damaged += check_damaged_entry(r, group, i, g->terms[i], repair);
+        } else if (i != g->snapshot) {
+            cr_assert_eq(store_term(r->store, id_of(group), i), 0,
+                         "group %u entry %llu has risen", group,
+                         (unsigned long long)i);
+        }
+    }
+    return damaged;
+}
+
+unsigned
+model_check_damaged(struct rig *r, const struct model *m, bool is_unsure,
+                    bool repair)
+{
+    unsigned damaged = 0;
+
+    for (unsigned i = 0; i < MODEL_GROUPS; i++) {
+        const struct model_group *g = &m->groups[i];
+        struct store_group_info info;
+        int rv = store_group_info(r->store, id_of(i), &info);
+
+        if (rv != 0) {
+            cr_assert(!g->exists || is_unsure, "group %u is gone", i);
+        } else if (!info.is_lost) {
+            cr_assert(g->exists, "group %u has risen", i);
+            damaged += check_damaged_group(r, i, g, &info, repair);
+        }
+    }
+    return damaged;
+}

@@ -68,6 +68,11 @@ void model_restart(struct model *m);
 void model_perform(struct rig *r, struct op *op);
 /* Fail the test unless R's store is exactly M. */
 void model_check(struct rig *r, const struct model *m);
+/* The same of a store that says what it has lost: what is not lost is as in M.
+ * IS_UNSURE: it says that groups may be missing. Returns how many entries are
+ * damaged; those are repaired with REPAIR. */
+unsigned model_check_damaged(struct rig *r, const struct model *m,
+                             bool is_unsure, bool repair);
 bool model_has_staged(const struct model *m);
 
 #endif

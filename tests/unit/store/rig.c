@@ -2,8 +2,10 @@
 #include "rig.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/ranges.h"
 #include "lib/harness.h"
 
@@ -35,6 +37,17 @@ on_failure(void *arg, const char *text)
     snprintf(r->failure, sizeof(r->failure), "%s", text);
 }
 
+static void
+on_line(void *arg, enum log_level level, const char *category, const char *line)
+{
+    (void)arg;
+    (void)level;
+    (void)category;
+    (void)fprintf(stderr, "%s\n", line);
+}
+
+static const struct logger rig_log = {on_line, NULL, LOG_DEBUG};
+
 void
 rig_init(struct rig *r, uint64_t seed)
 {
@@ -43,6 +56,9 @@ rig_init(struct rig *r, uint64_t seed)
     timers_init(&r->timers);
     r->sim = disk_sim_new(&r->rng, 64 << 20);
     r->config.disk = disk_sim_disk(r->sim);
+    if (getenv("STORE_TEST_LOG") != NULL) {
+        r->config.log = &rig_log;
+    }
     r->config.segment_size = STORE_SEGMENT_SIZE_MIN;
     r->config.cache_size = 16 << 10;
     r->config.shard = 3;
