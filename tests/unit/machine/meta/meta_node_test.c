@@ -237,3 +237,150 @@ Test(meta_node, a_removed_member_counts_as_restarted)
     world_check_snapshot(&w);
     world_deinit(&w);
 }
+
+/* ---- joining and leaving ---- */
+
+static enum meta_status
+replace(struct world *w, qr_node_id old, const struct meta_node *node)
+{
+    meta_put_node_replace(&w->commands, 0, 0, old, node);
+    return world_apply(w);
+}
+
+Test(meta_node, takes_the_place_of_one_with_its_name_under_a_new_id)
+{
+    struct world w;
+    struct meta_node node = node_of("n2", 9);
+
+    world_init_cluster(&w);
+    cr_assert_eq(world_exclusive(&w, "e", 1, 7), META_OK);
+    (void)world_events(&w);
+    cr_assert_eq(replace(&w, 2, &node), META_OK);
+    cr_assert_str_eq(world_events(&w), "node2 node4");
+    cr_assert(meta_node(w.m, 2)->is_removed);
+    cr_assert_eq(meta_node_named(w.m, "n2", 2)->id, 4U);
+    cr_assert_eq(meta_node(w.m, 4)->boot, 0U);
+    cr_assert_not_null(world_find_queue(&w, "e"));
+    cr_assert_eq(replace(&w, 2, &node), META_EXISTS, "asked once more");
+    world_check_snapshot(&w);
+    world_deinit(&w);
+}
+
+Test(meta_node, is_replaced_again_and_again_without_an_id_used_twice)
+{
+    struct world w;
+
+    world_init_cluster(&w);
+    for (int i = 0; i < 100; i++) {
+        struct meta_node node = node_of("n2", 10 + i);
+        qr_node_id old = meta_node_named(w.m, "n2", 2)->id;
+
+        cr_assert_eq(replace(&w, old, &node), META_OK);
+        cr_assert_eq(meta_node_named(w.m, "n2", 2)->id, 4U + (unsigned)i);
+    }
+    world_check_snapshot(&w);
+    world_deinit(&w);
+}
+
+Test(meta_node, replaces_only_what_has_its_name)
+{
+    struct world w;
+    struct meta_node node = node_of("n2", 9);
+    struct meta_node other = node_of("other", 10);
+    struct meta_node again;
+
+    world_init_cluster(&w);
+    cr_assert_eq(replace(&w, 1, &node), META_REFUSED);
+    cr_assert_eq(replace(&w, 0, &node), META_REFUSED, "the name is taken");
+    cr_assert_eq(replace(&w, 9, &node), META_NOT_FOUND);
+    cr_assert_eq(replace(&w, 0, &other), META_OK);
+    cr_assert_eq(meta_node_named(w.m, "other", 5)->id, 4U);
+    again = *meta_node(w.m, 2);
+    cr_assert_eq(replace(&w, 2, &node), META_OK);
+    again.name = text("n2");
+    again.address = text("");
+    cr_assert_eq(replace(&w, 5, &again), META_REFUSED, "its UUID is over");
+    world_deinit(&w);
+}
+
+Test(meta_node, takes_queues_that_were_nowhere_else_with_it)
+{
+    struct meta_queue_declare d = {.vhost = text("/"),
+                                   .name = text("alone"),
+                                   .is_durable = true,
+                                   .arguments = text(""),
+                                   .nodes = {2},
+                                   .nodes_count = 1};
+    struct meta_node node = node_of("n2", 9);
+    struct world w;
+
+    world_init_cluster(&w);
+    meta_put_queue_declare(&w.commands, 0, 0, &d);
+    cr_assert_eq(world_apply(&w), META_OK);
+    cr_assert_eq(world_queue(&w, "shared"), META_OK);
+    cr_assert_eq(replace(&w, 2, &node), META_OK);
+    cr_assert_null(world_find_queue(&w, "alone"));
+    cr_assert_not_null(world_find_queue(&w, "shared"));
+    world_check_snapshot(&w);
+    world_deinit(&w);
+}
+
+Test(meta_node, is_added_with_the_id_that_it_has_elsewhere)
+{
+    struct world w;
+    struct meta_node node = node_of("x", 9);
+
+    world_init(&w);
+    node.id = 7;
+    meta_put_node_add(&w.commands, 0, 0, &node);
+    cr_assert_eq(world_apply(&w), META_OK);
+    meta_put_node_add(&w.commands, 0, 0, &node);
+    cr_assert_eq(world_apply(&w), META_EXISTS);
+    node = node_of("y", 10);
+    node.id = 7;
+    meta_put_node_add(&w.commands, 0, 0, &node);
+    cr_assert_eq(world_apply(&w), META_REFUSED);
+    node.id = 0;
+    meta_put_node_add(&w.commands, 0, 0, &node);
+    cr_assert_eq(world_apply(&w), META_OK);
+    cr_assert_eq(meta_node_named(w.m, "y", 1)->id, 8U);
+    world_deinit(&w);
+}
+
+Test(meta_node, another_process_with_the_same_start_is_refused)
+{
+    struct world w;
+    struct meta_node node = node_of("x", 9);
+
+    world_init(&w);
+    node.process = 44;
+    cr_assert_eq(up(&w, &node), META_OK);
+    cr_assert_eq(up(&w, &node), META_OK, "each shard says so");
+    node.process = 45;
+    cr_assert_eq(up(&w, &node), META_REFUSED);
+    node.boot = 2;
+    cr_assert_eq(up(&w, &node), META_OK);
+    cr_assert_eq(meta_node_by_uuid(w.m, &node.uuid)->process, 45);
+    world_check_snapshot(&w);
+    world_deinit(&w);
+}
+
+Test(meta_node, that_changes_a_queues_members_ends_its_first_configuration)
+{
+    struct meta_member members[2] = {
+        {.replica = qr_replica(1, 1), .is_voter = true},
+        {.replica = qr_replica(3, 1), .is_voter = true}};
+    struct world w;
+    struct meta_queue *queue;
+
+    world_init_cluster(&w);
+    cr_assert_eq(world_queue(&w, "q"), META_OK);
+    queue = world_find_queue(&w, "q");
+    cr_assert(meta_queue_is_original(queue));
+    meta_put_queue_members(&w.commands, 0, 0, queue->group, members, 2);
+    cr_assert_eq(world_apply(&w), META_OK);
+    cr_assert_not(meta_queue_is_original(queue));
+    cr_assert_geq(meta_queue_incarnation(queue), 3U);
+    world_check_snapshot(&w);
+    world_deinit(&w);
+}
