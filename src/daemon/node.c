@@ -22,6 +22,7 @@
 #include "daemon/ctl_listener.h"
 #include "daemon/identity.h"
 #include "daemon/node_shard.h"
+#include "daemon/notify.h"
 #include "daemon/plan.h"
 #include "daemon/tls_options.h"
 #include "daemon/tls_watch.h"
@@ -97,6 +98,7 @@ stop(struct node *n, const char *why)
     }
     n->is_stopping = true;
     log_info(n->log, "node", "%s: stopping", why);
+    notify_supervisor("STOPPING=1");
     tell_shards(n, NODE_DRAIN);
 }
 

@@ -18,6 +18,7 @@
 #include "daemon/config.h"
 #include "daemon/environment.h"
 #include "daemon/node.h"
+#include "daemon/notify.h"
 #include "daemon/tls_watch.h"
 #include "daemon/watch.h"
 #include "mgmt/mgmt.h"
@@ -357,6 +358,7 @@ listen_all(struct node_shard *s)
     s->is_listening = true;
     if (s->env->shard == 0) {
         log_info(s->env->log, "node", "ready: AMQP clients are served");
+        notify_supervisor("READY=1\nSTATUS=AMQP clients are served");
     }
 }
 
