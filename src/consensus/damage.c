@@ -36,6 +36,7 @@ damage_new(struct qr_host *host, qr_group_id group)
     ranges_init(&d->missing);
     ranges_init(&d->opaque);
     ranges_init(&d->asking);
+    ranges_init(&d->released);
     list_init(&d->link);
     list_init(&d->readers);
     (void)map_put(&host->damages, group, d);
@@ -51,6 +52,7 @@ damage_free(struct damage *d)
     ranges_deinit(&d->missing);
     ranges_deinit(&d->opaque);
     ranges_deinit(&d->asking);
+    ranges_deinit(&d->released);
     mem_free(d);
 }
 
@@ -59,6 +61,7 @@ damage_arm(struct qr_host *host)
 {
     OBJ_CHECK(host, HOST_MAGIC);
     if (!timer_is_running(&host->repair_timer)) {
+        host->env->ops->wake(host->env); /* readers come at any time */
         timers_start(&host->env->timers, &host->repair_timer,
                      now_ms(host) + DAMAGE_TICK_MS);
     }

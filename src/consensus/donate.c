@@ -92,6 +92,7 @@ answer(struct donation *d)
     pb.sizes = d->sizes;
     pb.crcs = d->crcs;
     pb.n_indexes = pb.n_sizes = pb.n_crcs = d->at;
+    pb.snapshot = g->snapshot_index;
     block = block_new(raft__fetched__get_packed_size(&pb));
     raft__fetched__pack(&pb, block->data);
     f->head = slice_of_block(block);
@@ -100,6 +101,29 @@ answer(struct donation *d)
     d->frame = NULL;
     (void)host_post(g->host, qr_replica_node(d->to), &f);
     donation_free(d);
+}
+
+/* What to say of entry INDEX, which is not in our log as it was asked for. */
+static uint64_t
+what_of(const struct qr_group *g, qr_index index)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    return index <= g->snapshot_index &&
+                   store_term(g->host->store, g->id, index) == 0
+               ? WIRE_RELEASED
+               : WIRE_ABSENT;
+}
+
+/* Entry INDEX is damaged here, too, but we have applied it: with a snapshot of
+ * what came of it the asker can do without. */
+static void
+consider_snapshot(struct qr_group *g, qr_index index)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    if (index > g->snapshot_index && index <= g->applied &&
+        repair_is_damaged(g, index)) {
+        qr_group_snapshot(g);
+    }
 }
 
 static void on_fetched(struct store_fetch *fetch);
@@ -123,7 +147,8 @@ go_on(struct donation *d)
             store_fetch(d->host->store, &d->fetch);
             return;
         }
-        d->at++; /* sizes are 0: not here */
+        d->sizes[d->at] = what_of(d->group, d->wanted[d->at]);
+        d->at++;
     }
     answer(d);
 }
@@ -151,6 +176,7 @@ on_fetched(struct store_fetch *fetch)
     } else if (fetch->result == 0) {
         slice_unref(&e->data);
     }
+    consider_snapshot(d->group, d->wanted[d->at]);
     d->at++;
     go_on(d);
 }
@@ -198,6 +224,11 @@ donate_receive(struct qr_group *g, const Raft__Fetch *pb)
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(pb->n_indexes <= WIRE_FETCH_MAX);
     ASSERT(pb->n_indexes == pb->n_terms);
+    membership_disown(g, pb->from);
+    if (pb->n_indexes == 0) {
+        state_send(g, pb);
+        return;
+    }
     if (g->host->donations >= DONATIONS_MAX || is_answering(g, pb->from)) {
         return;
     }

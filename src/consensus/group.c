@@ -347,6 +347,10 @@ qr_group_open(struct qr_host *host, const struct qr_group_config *config,
     if (rv == 0 && !g->is_lost) {
         rv = replica_start(g, err);
     }
+    if (rv == 0 && g->is_repairing) {
+        prepare_repair(g, &c); /* it may have been found just now */
+        repair_start(g);
+    }
     if (rv != 0) {
         host_group_free(g);
         return rv;

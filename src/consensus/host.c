@@ -451,76 +451,6 @@ on_notice(struct qr_host *host, const struct frame *f, qr_node_id from)
     }
 }
 
-/* The group GROUP whose replica is TO, running or not, if the sender is who it
- * says. */
-static struct qr_group *
-find_any(struct qr_host *host, qr_group_id group, qr_replica_id to,
-         qr_replica_id sender, qr_node_id from)
-{
-    struct qr_group *g = map_get(&host->groups, group);
-
-    OBJ_CHECK(host, HOST_MAGIC);
-    if (g == NULL || g->self != to || g->is_leaving ||
-        qr_replica_node(sender) != from) {
-        return NULL;
-    }
-    return g;
-}
-
-static void
-on_fetch(struct qr_host *host, const struct frame *f, qr_node_id from)
-{
-    Raft__Fetch *pb =
-        raft__fetch__unpack(wire_arena_reset(&host->arena, f->head.size),
-                            f->head.size, f->head.data);
-    struct qr_group *g;
-
-    OBJ_CHECK(host, HOST_MAGIC);
-    if (pb == NULL || pb->n_indexes != pb->n_terms ||
-        pb->n_indexes > WIRE_FETCH_MAX) {
-        return;
-    }
-    g = find_any(host, pb->group, pb->to, pb->from, from);
-    if (g != NULL) {
-        donate_receive(g, pb);
-    }
-}
-
-static void
-on_fetched(struct qr_host *host, const struct frame *f, qr_node_id from)
-{
-    Raft__Fetched *pb =
-        raft__fetched__unpack(wire_arena_reset(&host->arena, f->head.size),
-                              f->head.size, f->head.data);
-    struct qr_group *g;
-    struct slice content;
-
-    OBJ_CHECK(host, HOST_MAGIC);
-    if (pb == NULL) {
-        return;
-    }
-    g = find_any(host, pb->group, pb->to, pb->from, from);
-    if (g != NULL) {
-        content = frame_content(f);
-        repair_receive(g, pb, &content);
-        slice_unref(&content);
-    }
-}
-
-static void
-on_lost(struct qr_host *host, const struct frame *f, qr_node_id from)
-{
-    Raft__Lost *pb =
-        raft__lost__unpack(wire_arena_reset(&host->arena, f->head.size),
-                           f->head.size, f->head.data);
-
-    OBJ_CHECK(host, HOST_MAGIC);
-    if (pb != NULL && pb->n_groups == pb->n_replicas &&
-        pb->n_groups <= WIRE_LOST_MAX) {
-        lost_receive(host, pb, from);
-    }
-}
-
 static void
 on_frame(void *arg, struct address from, struct frame **frame)
 {
@@ -552,13 +482,10 @@ on_frame(void *arg, struct address from, struct frame **frame)
         on_notice(host, f, from.node);
         break;
     case WIRE_FETCH:
-        on_fetch(host, f, from.node);
-        break;
     case WIRE_FETCHED:
-        on_fetched(host, f, from.node);
-        break;
+    case WIRE_STATE:
     case WIRE_LOST:
-        on_lost(host, f, from.node);
+        frames_receive(host, f, from.node);
         break;
     default:
         break; /* of a later version */

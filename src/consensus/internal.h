@@ -1,6 +1,7 @@
 /* What the files of this room share: the host, its groups, its peers.
  *
  *   host.c        public host: frames in, links, the turn, durability
+ *   frames.c      frames about what is damaged
  *   outbox.c      messages out, many groups' to a frame, held while they must
  *   group.c       public group: open, propose, status, read, delete
  *   replica.c     one replica's steps and updates
@@ -15,6 +16,7 @@
  *   damage.c      entries that are damaged here, and who waits for them
  *   repair.c      they are fetched from others
  *   donate.c      and given to them
+ *   state.c       another's snapshot, where applying cannot go on
  *   status.c      where a replica stands
  *   failover.c    what links say about leaders
  *   volunteer.c   who stands when nobody is known to lead
@@ -153,9 +155,17 @@ struct damage {
     struct ranges missing;  /* of those, what no member has any more */
     struct ranges opaque;   /* of those, what may be a change of members */
     struct ranges asking;   /* of those, what is asked for in this round */
-    bool is_asking;         /* an answer is awaited */
-    bool is_unsure;         /* someone did not answer in this round */
-    bool asks_missing;      /* once more for what is missing */
+    struct ranges released; /* of those, what a snapshot elsewhere does without
+                             */
+    qr_index offered;       /* the newest snapshot that another has... */
+    qr_replica_id offered_by;
+    uint64_t state_due_ms; /* ...which is not asked for before then */
+    bool is_asking;        /* an answer is awaited */
+    bool is_unsure;        /* someone did not answer in this round */
+    bool asks_missing;     /* once more for what is missing */
+    bool has_answer;       /* someone did answer in this round */
+    bool is_alone;         /* before the start: known to be the only member */
+    unsigned vain_rounds;
     qr_replica_id asked;
     uint64_t nonce;      /* of the question */
     unsigned turn;       /* how many were asked in this round */
@@ -345,6 +355,12 @@ void host_notice(struct qr_host *host, qr_node_id node,
 bool host_post(struct qr_host *host, qr_node_id node, struct frame **frame);
 struct frame *host_frame(enum frame_class klass, uint16_t kind,
                          qr_group_id group, const ProtobufCMessage *head);
+
+/* frames.c */
+
+/* A frame F of kind WIRE_FETCH, FETCHED, STATE or LOST came from node FROM. */
+void frames_receive(struct qr_host *host, const struct frame *f,
+                    qr_node_id from);
 
 /* outbox.c */
 
@@ -538,6 +554,17 @@ void room_note(struct qr_group *g, qr_replica_id replica, uint32_t space);
 bool room_admits(struct qr_group *g, const Raft__Append *a, size_t size);
 /* Whether the disk of the member at PLACE of the configuration is full. */
 bool room_is_full(const struct qr_group *g, unsigned place);
+
+/* state.c */
+
+/* GROUP may not be able to apply its next entry: ask for a snapshot that goes
+ * beyond. Some is damaged. */
+void state_ask(struct qr_group *g);
+/* The sender of PB asks for our snapshot. */
+void state_send(struct qr_group *g, const Raft__Fetch *pb);
+/* It came. */
+void state_receive(struct qr_group *g, const Raft__Install *pb,
+                   const struct slice *manifest);
 
 /* donate.c */
 

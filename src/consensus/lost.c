@@ -9,8 +9,8 @@
  * node's next incarnation, which is a learner like any other.
  *
  * That it is lost is kept in the store's header of the group, so that a start
- * after this one knows it, too; it is said when that is durable. A host speaks for its lost replicas together:
- * at most WIRE_LOST_MAX in one go, in turn. */
+ * after this one knows it, too; it is said when that is durable. A host speaks
+ * for its lost replicas together: at most WIRE_LOST_MAX in one go, in turn. */
 #include <string.h>
 
 #include "base/check.h"

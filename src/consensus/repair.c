@@ -19,8 +19,9 @@
  *
  * An entry that may be a change of members has to be known before the library
  * can start. Such a replica ("repairing") asks before it starts; those it knows
- * of from its snapshot, the rest of its log, and its owner. When nobody has it,
- * it is lost (lost.c), unless it is alone in its group. */
+ * of from its snapshot, the rest of its log, and its owner, or whoever it is
+ * linked to. When nobody has it, or some have answered REPAIR_VAIN_MAX times in
+ * vain, it is lost (lost.c), unless it is alone in its group. */
 #include <quorate/error.h>
 #include <string.h>
 
@@ -35,6 +36,8 @@ enum {
     REPAIR_ANSWER_MS = 500,    /* silence: ask the next */
     REPAIR_PAUSE_MS = 1000,    /* between rounds that brought nothing */
     REPAIR_MISSING_MS = 60000, /* between rounds for what is missing */
+    REPAIR_VAIN_MAX = 30,      /* rounds in which somebody answered, but nobody
+                                  had what a start needs: then it is lost */
     REPAIR_LEAD_MS = 1500      /* a leader that cannot go on: then another */
 };
 
@@ -47,18 +50,42 @@ now_ms(const struct qr_host *host)
 
 /* ---- asking ---- */
 
-/* The other members: of the library's configuration, or as far as known. */
+/* Whoever is on a node that we are linked to, for a replica that knows of no
+ * other member. */
+static size_t
+anybody(const struct qr_group *g, qr_replica_id out[REPAIR_KNOWN_MAX])
+{
+    size_t count = 0;
+    size_t pos;
+    uint64_t node;
+    struct peer *peer;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    map_foreach (&g->host->peers, pos, node, peer) {
+        if (peer->is_linked && count < REPAIR_KNOWN_MAX) {
+            out[count++] = qr_replica(peer->node, 0);
+        }
+    }
+    return count;
+}
+
+/* The other members: of the library's configuration, or as far as known. Who
+ * knows of none and is not alone never hears all of them. */
 static size_t
 others(const struct qr_group *g, qr_replica_id out[REPAIR_KNOWN_MAX])
 {
     const struct raft_configuration *c = &g->raft.configuration;
+    struct damage *d = g->damage;
     size_t count = 0;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (!g->is_running) {
-        memcpy(out, g->damage->known,
-               g->damage->known_count * sizeof g->damage->known[0]);
-        return g->damage->known_count;
+    if (!g->is_running && (d->known_count > 0 || d->is_alone)) {
+        memcpy(out, d->known, d->known_count * sizeof d->known[0]);
+        return d->known_count;
+    }
+    if (!g->is_running || c->n == 0) {
+        d->is_unsure = true;
+        return anybody(g, out);
     }
     for (unsigned i = 0; i < c->n && count < REPAIR_KNOWN_MAX; i++) {
         if (c->servers[i].id != g->self) {
@@ -75,7 +102,12 @@ repair_know(struct qr_group *g, qr_replica_id replica)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(d != NULL);
-    if (replica == g->self || d->known_count == REPAIR_KNOWN_MAX) {
+    if (replica == g->self) {
+        d->is_alone = d->known_count == 0;
+        return;
+    }
+    d->is_alone = false;
+    if (d->known_count == REPAIR_KNOWN_MAX) {
         return;
     }
     for (size_t i = 0; i < d->known_count; i++) {
@@ -231,18 +263,31 @@ end_round(struct damage *d)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     if (d->is_unsure) {
+        d->vain_rounds += d->has_answer ? 1 : 0;
         pause(d, REPAIR_PAUSE_MS);
         return;
     }
     while (d->asking.count > 0) {
         at = d->asking.items[0].first;
         ranges_remove(&d->asking, at, at);
-        miss(d, at);
+        /* What a snapshot elsewhere does without is not missing: ours will do
+         * so, too, when we have applied as much. */
+        if (!ranges_has(&d->released, at)) {
+            miss(d, at);
+        }
+    }
+    host_attend(g);
+    if (d->released.count > 0) {
+        /* A snapshot without anything that it need not have rids us of them. */
+        g->is_pressed = true;
+        qr_group_snapshot(g);
+        d->vain_rounds += REPAIR_VAIN_MAX / 6; /* for a start, see state.c */
+        pause(d, REPAIR_PAUSE_MS);
+        return;
     }
     d->is_asking = false;
     d->turn = 0;
     d->due_ms = 0; /* the next ones */
-    host_attend(g);
 }
 
 /* Ask the next member, or end the round. */
@@ -280,6 +325,8 @@ begin_round(struct damage *d)
     damage_prune(d);
     d->turn = 0;
     d->is_unsure = false;
+    d->has_answer = false;
+    ranges_clear(&d->released);
     choose(d);
     if (d->asking.count == 0 && d->damaged.count > 0) {
         d->asks_missing = true; /* perhaps it has turned up */
@@ -370,6 +417,7 @@ tick(struct qr_group *g, uint64_t now)
     }
     damage_serve(d);
     yield(d, now);
+    state_ask(g);
     repair_start(g);
     return g->damage != NULL; /* it may be lost by now */
 }
@@ -447,8 +495,10 @@ is_sane(const Raft__Fetched *pb, const struct slice *content)
     for (size_t i = 0; i < pb->n_sizes; i++) {
         uint64_t size = pb->sizes[i] / 4;
 
-        if (size > left || (pb->sizes[i] != 0 &&
-                            !wire_entry_is_sane(pb->sizes[i] % 4, size))) {
+        if (pb->sizes[i] == WIRE_ABSENT || pb->sizes[i] == WIRE_RELEASED) {
+            continue;
+        }
+        if (size > left || !wire_entry_is_sane(pb->sizes[i] % 4, size)) {
             return false;
         }
         left -= size;
@@ -463,22 +513,24 @@ take(struct damage *d, const Raft__Fetched *pb, const struct slice *content)
     qr_index index = 0;
     size_t at = 0;
     size_t count = 0;
-
     for (size_t i = 0; i < pb->n_indexes; i++) {
-        size_t size = pb->sizes[i] / 4;
+        uint64_t what = pb->sizes[i];
+        bool is_asked;
         struct slice body;
-        bool is_good;
 
         index += pb->indexes[i];
-        body = wire_body(content, at, size);
-        at += size;
-        is_good =
-            pb->sizes[i] != 0 && crc32c(0, body.data, body.size) == pb->crcs[i];
-        if (ranges_has(&d->asking, index)) {
-            count++;
-            if (is_good) {
-                put_back(d, index, (uint8_t)(pb->sizes[i] % 4), &body);
-            }
+        is_asked = ranges_has(&d->asking, index);
+        count += is_asked ? 1 : 0;
+        if (is_asked && what == WIRE_RELEASED) {
+            ranges_add(&d->released, index, index);
+        }
+        if (what == WIRE_ABSENT || what == WIRE_RELEASED) {
+            continue;
+        }
+        body = wire_body(content, at, what / 4);
+        at += body.size;
+        if (is_asked && crc32c(0, body.data, body.size) == pb->crcs[i]) {
+            put_back(d, index, (uint8_t)(what % 4), &body);
         }
         slice_unref(&body);
     }
@@ -495,8 +547,14 @@ repair_receive(struct qr_group *g, const Raft__Fetched *pb,
 
     OBJ_CHECK(g, GROUP_MAGIC);
     if (d == NULL || !d->is_asking || pb->nonce != d->nonce ||
-        pb->from != d->asked || !is_sane(pb, content)) {
+        qr_replica_node(pb->from) != qr_replica_node(d->asked) ||
+        !is_sane(pb, content)) {
         return;
+    }
+    d->has_answer = true;
+    if (pb->snapshot > d->offered) {
+        d->offered = pb->snapshot;
+        d->offered_by = pb->from;
     }
     asked = ranges_total(&d->asking);
     spoken = take(d, pb, content);
@@ -520,7 +578,7 @@ repair_must_wait(const struct qr_group *g, qr_index first)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     /* Alone, it has nobody to ask, and no change of members to miss. */
-    return d != NULL && d->known_count > 0 &&
+    return d != NULL && !d->is_alone &&
            ranges_find(&d->opaque, first) < d->opaque.count;
 }
 
@@ -552,7 +610,8 @@ repair_start(struct qr_group *g)
     }
     rv = store_group_info(g->host->store, g->id, &info);
     ASSERT(rv == 0);
-    if (misses_change(g->damage, info.first_index)) {
+    if (misses_change(g->damage, info.first_index) ||
+        g->damage->vain_rounds >= REPAIR_VAIN_MAX) {
         group_lose(g);
     } else if (!repair_must_wait(g, info.first_index)) {
         g->is_repairing = false;

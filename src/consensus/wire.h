@@ -25,6 +25,7 @@ enum {
     WIRE_LOST,
     WIRE_FETCH,
     WIRE_FETCHED,
+    WIRE_STATE,
     WIRE_KIND_LIMIT = FRAME_BROKER_FIRST,
 
     /* Entries in one message; a longer AppendEntries travels as several. */
@@ -33,7 +34,9 @@ enum {
     WIRE_RANGES_MAX = 4096,         /* in one Pull */
     WIRE_LOST_MAX = 4096,           /* replicas in one Lost */
     WIRE_FETCH_MAX = 64,            /* entries in one Fetch */
-    WIRE_PIN_FACTOR = 4             /* see wire_body() */
+    WIRE_ABSENT = 0,                /* of an entry in a Fetched, for its size */
+    WIRE_RELEASED = 4,
+    WIRE_PIN_FACTOR = 4 /* see wire_body() */
 };
 
 /* Memory for unpacked heads: grows to what the largest needed, is emptied

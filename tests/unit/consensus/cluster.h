@@ -142,6 +142,9 @@ struct oracle *cluster_oracle(struct cluster *c, qr_group_id group);
  * still have it in memory: start it again. */
 void cluster_rot(struct cluster *c, qr_node_id node, qr_group_id group,
                  qr_index index);
+/* The same; false when there is no such entry on the disk now. */
+bool cluster_try_rot(struct cluster *c, qr_node_id node, qr_group_id group,
+                     qr_index index);
 
 /* Let MS milliseconds pass. */
 void cluster_run(struct cluster *c, uint64_t ms);

@@ -13,13 +13,30 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/slice.h"
 #include "cluster.h"
+#include "consensus/internal.h"
 #include "lib/harness.h"
 
 enum {
     GROUPS_MAX = 3,
     STEP_MS = 20,
     RECOVERY_MS = 60000
+};
+
+/* Besides crashes and the like. */
+enum faults {
+    PLAIN,
+    LOSSES, /* disks, and memories */
+    ROT     /* of single entries */
+};
+
+/* What a replica has stored, and what of that another batch follows. In the
+ * last batch rot cannot be told from a write that a power cut tore. */
+struct stored {
+    qr_index index;
+    uint64_t batch;
+    qr_index followed;
 };
 
 struct schedule {
@@ -37,8 +54,11 @@ struct schedule {
     bool is_storm;
     bool is_sleepy; /* pauses, in which groups hibernate */
     bool has_losses;
+    bool has_rot;
     struct map lost;   /* ids of replicas that have lost their memory */
     struct map rotten; /* index * GROUPS_MAX + group: some copy has rotted */
+    bool rots_changes; /* and then nothing else */
+    struct stored stored[CLUSTER_NODES_MAX + 1][GROUPS_MAX];
     unsigned losses;
     unsigned rots;
     uint32_t next_incarnation;
@@ -171,7 +191,7 @@ do_change(struct schedule *s)
         }
     } else if (m->role != QR_ROLE_VOTER && chance(s, 70)) {
         (void)qr_group_promote(g, m->id);
-    } else if (voters > 1 || m->role != QR_ROLE_VOTER) {
+    } else if (voters > (s->has_rot ? 3U : 1U) || m->role != QR_ROLE_VOTER) {
         (void)qr_group_remove(g, m->id);
     }
 }
@@ -231,6 +251,9 @@ reconcile(struct schedule *s, qr_group_id group)
             continue;
         }
         qr_group_status(other, &mine);
+        if (strcmp(mine.state, "repairing") == 0) {
+            is_sure = false;
+        }
         if (strcmp(mine.state, "joining") == 0) {
             is_sure = false;
             (void)qr_group_add(g, mine.self);
@@ -347,6 +370,146 @@ do_losses(struct schedule *s)
     }
 }
 
+static bool
+has_three_voters(const struct qr_group_status *st)
+{
+    unsigned voters = 0;
+
+    for (size_t i = 0; i < st->members_count; i++) {
+        voters += st->members[i].member.role == QR_ROLE_VOTER;
+    }
+    return voters >= 3;
+}
+
+/* A replica may be lost by a change of members that it cannot read, and with it
+ * all its entries. So changes rot on the first node only, and then nothing else
+ * does. */
+static bool
+may_rot(struct schedule *s, qr_group_id group, qr_node_id node, qr_index index)
+{
+    struct store_entry e;
+    bool is_change;
+
+    if (store_read(cluster_node(s->c, node)->store, group, index, &e) != 0) {
+        return false;
+    }
+    is_change = e.type == RAFT_CHANGE;
+    slice_unref(&e.data);
+    return s->rots_changes ? is_change && node == 1 : !is_change;
+}
+
+static void
+note_stored(struct schedule *s, qr_node_id node, unsigned group)
+{
+    struct stored *seen = &s->stored[node][group];
+    struct qr_group *g = cluster_group(s->c, node, 16 + group);
+    struct qr_group_status st;
+    uint64_t durable;
+
+    if (g == NULL) {
+        memset(seen, 0, sizeof *seen);
+        return;
+    }
+    qr_group_status(g, &st);
+    durable = store_durable(cluster_node(s->c, node)->store);
+    if (durable == seen->batch) {
+        return;
+    }
+    seen->followed = durable > seen->batch ? MIN(seen->index, st.stored) : 0;
+    seen->index = st.stored;
+    seen->batch = durable;
+}
+
+/* One more entry rots, on one node; of each entry only one copy does. */
+static void
+do_rot(struct schedule *s)
+{
+    qr_node_id node = any_node(s);
+    qr_group_id group = any_group(s);
+    struct qr_group *g = cluster_group(s->c, node, group);
+    struct qr_group_status st;
+    qr_index last = s->stored[node][group - 16].followed;
+    qr_index index;
+    uint64_t key;
+
+    if (g == NULL || last == 0) {
+        return;
+    }
+    qr_group_status(g, &st);
+    if (!has_three_voters(&st)) {
+        return; /* there may be no other copy */
+    }
+    index = chance(s, 50) ? last - below(s, MIN(last, (qr_index)8))
+                          : 1 + below(s, last);
+    key = index * GROUPS_MAX + (group - 16);
+    if (map_get(&s->rotten, key) == NULL && may_rot(s, group, node, index) &&
+        cluster_try_rot(s->c, node, group, index)) {
+        (void)map_put(&s->rotten, key, s);
+        s->rots++;
+    }
+}
+
+/* Read all that is live, as a scrub would; whether it could be read. */
+static bool
+is_readable(struct schedule *s, qr_group_id group, qr_node_id node)
+{
+    struct machine *m = cluster_machine(s->c, node, group);
+    struct qr_group *g = cluster_group(s->c, node, group);
+    struct slice body;
+    bool is_ok = true;
+
+    for (size_t i = 0; m != NULL && i < m->live.count; i++) {
+        for (uint64_t at = m->live.items[i].first; at <= m->live.items[i].last;
+             at++) {
+            if (qr_group_read(g, at, &body) == 0) {
+                slice_unref(&body);
+            } else {
+                is_ok = false;
+            }
+        }
+    }
+    return is_ok;
+}
+
+/* Whether NODE has a member of GROUP, and not one that was removed and does not
+ * know it yet. */
+static bool
+is_member(struct schedule *s, qr_group_id group, qr_node_id node)
+{
+    qr_node_id leader = cluster_leader(s->c, group);
+    struct qr_group_status st;
+    bool is_one = false;
+
+    if (leader == 0 || cluster_machine(s->c, node, group) == NULL) {
+        return false;
+    }
+    qr_group_status(cluster_group(s->c, leader, group), &st);
+    for (size_t i = 0; i < st.members_count; i++) {
+        is_one = is_one || st.members[i].member.id ==
+                               cluster_machine(s->c, node, group)->self;
+    }
+    return is_one;
+}
+
+/* Wait until all that is live on NODE has been repaired. */
+static void
+scrub(struct schedule *s, qr_group_id group, qr_node_id node)
+{
+    struct qr_group_status st;
+
+    for (unsigned i = 0; i < RECOVERY_MS / 100; i++) {
+        if (is_readable(s, group, node)) {
+            return;
+        }
+        cluster_run(s->c, 100);
+    }
+    qr_group_status(cluster_group(s->c, node, group), &st);
+    cluster_dump(s->c, group);
+    cr_assert_fail("node %u: %" PRIu64 " entries of group %" PRIu64
+                   " stay damaged, %" PRIu64 " missing",
+                   node, st.damaged, group, st.missing);
+}
+
 static void
 make_whole(struct schedule *s, qr_group_id group)
 {
@@ -408,6 +571,17 @@ tick(struct schedule *s)
     }
     if (s->has_losses) {
         do_losses(s);
+    }
+    for (qr_node_id id = 1; s->has_rot && id <= s->nodes; id++) {
+        for (unsigned i = 0; i < s->groups; i++) {
+            note_stored(s, id, i);
+        }
+    }
+    if (s->has_rot && chance(s, 20)) {
+        do_rot(s);
+    }
+    if (s->has_rot && chance(s, 5)) {
+        (void)reconcile(s, any_group(s));
     }
     cluster_run(s->c, 1 + below(s, 2 * STEP_MS));
     for (unsigned i = 0; i < s->groups; i++) {
@@ -496,7 +670,7 @@ settle_down(struct schedule *s)
             cluster_dump(s->c, group);
         }
         cr_assert_neq(leader, 0, "group %" PRIu64 " has no leader", group);
-        if (s->has_losses) {
+        if (s->has_losses || s->has_rot) {
             make_whole(s, group);
         }
         insist(s, group);
@@ -506,7 +680,11 @@ settle_down(struct schedule *s)
         cr_assert(cluster_converges(s->c, group, 0),
                   "group %" PRIu64 " does not converge", group);
         for (qr_node_id id = 1; id <= s->nodes; id++) {
-            if (cluster_machine(s->c, id, group) != NULL) {
+            if (s->has_rot && is_member(s, group, id)) {
+                scrub(s, group, id);
+            }
+            if (cluster_machine(s->c, id, group) != NULL &&
+                (!s->has_rot || is_member(s, group, id))) {
                 cluster_check_bodies(s->c, id, group);
             }
         }
@@ -541,9 +719,12 @@ print_stats(struct schedule *s, uint64_t total)
 }
 
 static void
-run(uint64_t seed, uint64_t seconds, bool has_losses)
+run(uint64_t seed, uint64_t seconds, enum faults faults)
 {
-    struct schedule s = {.seed = seed, .has_losses = has_losses};
+    struct schedule s = {.seed = seed,
+                         .has_losses = faults == LOSSES,
+                         .has_rot = faults == ROT,
+                         .rots_changes = faults == ROT && seed % 5 == 0};
     bool is_verbose = getenv("QUORATE_FUZZ") != NULL;
     uint64_t total = 0;
     uint64_t end;
@@ -572,7 +753,7 @@ run(uint64_t seed, uint64_t seconds, bool has_losses)
 }
 
 static void
-run_many(uint64_t first, unsigned count, bool has_losses)
+run_many(uint64_t first, unsigned count, enum faults faults)
 {
     const char *text = getenv("QUORATE_FUZZ");
     uint64_t seconds = 10;
@@ -584,36 +765,36 @@ run_many(uint64_t first, unsigned count, bool has_losses)
         seconds = strtoull(end, &end, 10);
     }
     for (unsigned i = 0; i < count; i++) {
-        run(first + i, seconds, has_losses);
+        run(first + i, seconds, faults);
     }
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_1)
 {
-    run_many(1, 40, false);
+    run_many(1, 40, PLAIN);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_2)
 {
-    run_many(101, 40, false);
+    run_many(101, 40, PLAIN);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_3)
 {
-    run_many(201, 40, false);
+    run_many(201, 40, PLAIN);
 }
 
 Test(fuzz, random_schedules_lose_nothing_and_recover_4)
 {
-    run_many(301, 40, false);
+    run_many(301, 40, PLAIN);
 }
 
-Test(fuzz, what_is_lost_is_replaced_1)
+Test(fuzz, what_is_lost_is_replaced)
 {
-    run_many(1001, 40, true);
+    run_many(1001, 60, LOSSES);
 }
 
-Test(fuzz, what_is_lost_is_replaced_2)
+Test(fuzz, what_rots_is_repaired)
 {
-    run_many(1101, 40, true);
+    run_many(2001, 60, ROT);
 }

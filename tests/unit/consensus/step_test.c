@@ -305,6 +305,11 @@ Test(step, a_stale_rejection_does_not_stop_replication)
     cr_assert_eq(receive(&r, &m, 10003), 0);
     cr_assert_eq(raft_match_index(&r.raft, 2, &match), 0);
     cr_assert_eq(match, 10);
+    /* Of a time when it had not even those: what it lacked it has been sent. */
+    m.append_entries_result.rejected = 11;
+    m.append_entries_result.last_log_index = 4;
+    cr_assert_eq(receive(&r, &m, 10004), 0);
+    cr_assert_eq(r.update.messages.n, 0);
     stop(&r);
     raft_free(c.base);
 }
