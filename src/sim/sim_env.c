@@ -127,19 +127,19 @@ op_random(struct env *env, void *dst, size_t size)
 static bool
 op_is_linked(struct env *env, qr_node_id node)
 {
-    struct sim *sim = shard_of(env)->sim;
+    const struct shard *shard = shard_of(env);
+    qr_node_id of = sim_machine_of(shard->sim, shard->node->id, node);
 
-    return node >= 1 && node <= SIM_NODES_MAX &&
-           sim->ends[env->node][node].is_up;
+    return of != 0 && shard->sim->ends[shard->node->id][of].is_up;
 }
 
 static size_t
 op_backlog(struct env *env, qr_node_id node, enum frame_class klass)
 {
-    struct sim *sim = shard_of(env)->sim;
+    const struct shard *shard = shard_of(env);
+    qr_node_id of = sim_machine_of(shard->sim, shard->node->id, node);
 
-    ASSERT(node <= SIM_NODES_MAX);
-    return sim->ways[env->node][node].in_flight[klass];
+    return of == 0 ? 0 : shard->sim->ways[shard->node->id][of].in_flight[klass];
 }
 
 static void
@@ -193,7 +193,7 @@ run_frame(struct sim *sim, struct event *e)
     struct sim_node *to = &sim->nodes[e->b];
     const struct env_handler *h;
     struct shard *shard = target(to, e->frame);
-    struct address from = {e->a, e->frame->from_shard};
+    struct address from = {sim->ends[e->b][e->a].as, e->frame->from_shard};
     bool is_local = e->a == e->b;
 
     if (shard == NULL || (!is_local && (sim->epochs[e->a][e->b] != e->epoch ||
@@ -204,6 +204,9 @@ run_frame(struct sim *sim, struct event *e)
     }
     if (!is_local && sim->net.duplicates > 0) {
         sim_remember(sim, e->a, e->b, e->frame);
+    }
+    if (is_local) {
+        from.node = shard->env.node;
     }
     h = env_handler(&shard->env, e->frame->kind);
     if (h != NULL) {
@@ -263,10 +266,10 @@ op_post(struct env *env, struct address to, struct frame **frame)
     struct shard *shard = shard_of(env);
     struct sim *sim = shard->sim;
     qr_node_id from = shard->node->id;
-    qr_node_id node = to.node == 0 ? from : to.node;
+    bool is_local = to.node == 0 || to.node == env->node;
+    qr_node_id node = is_local ? from : sim_machine_of(sim, from, to.node);
     struct way *way;
 
-    ASSERT(node <= SIM_NODES_MAX);
     (*frame)->from_shard = env->shard;
     (*frame)->to_shard = to.shard;
     if (node == from) {
@@ -274,13 +277,16 @@ op_post(struct env *env, struct address to, struct frame **frame)
         return true;
     }
     way = &sim->ways[from][node];
-    if (!sim->ends[from][node].is_up ||
+    if (node == 0 || !sim->ends[from][node].is_up ||
         way->in_flight[(*frame)->klass] + frame_size(*frame) >
             sim->net.window_bytes) {
         frame_free(frame);
         return false;
     }
     sim->stats.frames_sent++;
+    if (sim->tap != NULL) {
+        sim->tap(sim->tap_arg, from, *frame);
+    }
     if (way->is_cut || rng_chance(&sim->rng, sim->net.loss_per_million)) {
         sim->stats.frames_lost++;
         frame_free(frame);
@@ -327,8 +333,8 @@ shard_new(struct sim *sim, struct sim_node *node, uint16_t index,
     shard->turn_at_us = UINT64_MAX;
     shard->env.ops = &sim_ops;
     shard->env.log = log;
-    shard->env.node = node->id;
-    shard->env.boot = node->boot;
+    shard->env.node = node->self.id;
+    shard->env.boot = node->self.starts.boot;
     shard->env.shard = index;
     shard->env.shards = count;
     timers_init(&shard->env.timers);
@@ -339,6 +345,18 @@ void
 sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
           const struct logger *log)
 {
+    struct sim_self self = {.id = id};
+
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(id >= 1 && id <= SIM_NODES_MAX);
+    self.starts.boot = sim->nodes[id].self.starts.boot + 1;
+    sim_start_as(sim, id, shards, log, &self);
+}
+
+void
+sim_start_as(struct sim *sim, qr_node_id id, uint16_t shards,
+             const struct logger *log, const struct sim_self *self)
+{
     struct sim_node *node = &sim->nodes[id];
 
     OBJ_CHECK(sim, SIM_MAGIC);
@@ -348,8 +366,11 @@ sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
     sim->disturbed_us = MAX(sim->disturbed_us, sim->now_us);
     free_shards(node);
     node->id = id;
+    node->self = *self;
+    for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
+        sim->ends[id][b].as = 0;
+    }
     node->is_up = true;
-    node->boot++;
     node->life++;
     node->paused_us = 0;
     rng_init(&node->rng, rng_u64(&sim->rng));
@@ -390,6 +411,22 @@ bool
 sim_is_up(const struct sim *sim, qr_node_id id)
 {
     return id >= 1 && id <= SIM_NODES_MAX && sim->nodes[id].is_up;
+}
+
+const struct sim_self *
+sim_self(const struct sim *sim, qr_node_id machine)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    ASSERT(machine >= 1 && machine <= SIM_NODES_MAX);
+    return &sim->nodes[machine].self;
+}
+
+void
+sim_set_tap(struct sim *sim, sim_tap_cb cb, void *arg)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    sim->tap = cb;
+    sim->tap_arg = arg;
 }
 
 struct env *

@@ -18,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "peer/starts.h"
 #include "shard/env.h"
 
 struct logger;
@@ -81,6 +82,30 @@ void sim_trace(struct sim *sim, qr_node_id node, const char *fmt, ...)
  * first. LOG is borrowed, may be NULL. */
 void sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
                const struct logger *log);
+/* Whom a process takes itself for. Nodes are numbered here by the machines that
+ * they run on, as in a configuration; to each other they are known by ids. */
+struct sim_self {
+    qr_node_id id; /* blank: not of a cluster yet, the machine's number */
+    bool is_blank; /* to others it is a guest (LINK_GUEST_FIRST) */
+    struct uuid uuid;
+    struct starts starts;
+};
+/* The same for a process that is SELF, which need not be called as its machine
+ * is numbered. */
+void sim_start_as(struct sim *sim, qr_node_id machine, uint16_t shards,
+                  const struct logger *log, const struct sim_self *self);
+/* Who runs, or ran last, on MACHINE; borrowed. */
+const struct sim_self *sim_self(const struct sim *sim, qr_node_id machine);
+/* Asked before the process on machine AT takes a link with that on machine OF:
+ * false refuses it. NULL, as at first: none is refused. */
+typedef bool (*sim_welcome_cb)(void *arg, qr_node_id at, qr_node_id of);
+void sim_set_welcome(struct sim *sim, sim_welcome_cb cb, void *arg);
+/* What MACHINE knows has changed: ask again about all its links. */
+void sim_relink(struct sim *sim, qr_node_id machine);
+/* Sees each frame that leaves MACHINE for another, before it may be lost. */
+typedef void (*sim_tap_cb)(void *arg, qr_node_id machine,
+                           const struct frame *frame);
+void sim_set_tap(struct sim *sim, sim_tap_cb cb, void *arg);
 /* The node dies: nothing arrives there any more, and what it had sent but not
  * delivered is lost too. Its envs stay until the next sim_start(), for being
  * unregistered from. */

@@ -19,9 +19,9 @@ struct shard {
 };
 
 struct sim_node {
-    qr_node_id id;
+    qr_node_id id; /* of the machine */
+    struct sim_self self;
     bool is_up;
-    uint32_t boot;
     uint64_t life; /* changes with every start and stop */
     uint16_t shards_count;
     struct shard *shards[SIM_SHARDS_MAX];
@@ -49,6 +49,7 @@ struct end {
     bool is_up;
     bool is_silent;  /* said so already */
     bool is_refused; /* the same */
+    qr_node_id as;   /* by which id it knows the other; 0: never linked */
 };
 
 struct sim {
@@ -66,6 +67,10 @@ struct sim {
     unsigned cuts;         /* ways that are cut */
     uint64_t disturbed_us; /* when something last kept nodes apart */
     struct sim_stats stats;
+    sim_welcome_cb welcome;
+    void *welcome_arg;
+    sim_tap_cb tap;
+    void *tap_arg;
     sim_trace_cb trace;
     void *trace_arg;
 };
@@ -102,6 +107,10 @@ void sim_remember(struct sim *sim, qr_node_id a, qr_node_id b,
 void sim_send_again(struct sim *sim, qr_node_id a, qr_node_id b);
 /* Forget what is kept of node ID's frames. */
 void sim_forget(struct sim *sim, qr_node_id id);
+/* The id by which machine AT knows machine OF. */
+qr_node_id sim_seen_as(const struct sim *sim, qr_node_id at, qr_node_id of);
+/* The machine that machine AT knows as ID; 0: none. */
+qr_node_id sim_machine_of(const struct sim *sim, qr_node_id at, qr_node_id id);
 /* After DELAY_US see what the link between A and B should be. */
 void sim_look_later(struct sim *sim, qr_node_id a, qr_node_id b,
                     uint64_t delay_us);

@@ -45,10 +45,32 @@ world_crash(struct world *w, uint32_t i, bool is_power)
     sim_check_note(&w->check, 0xdead0 + i);
 }
 
+/* Whether other nodes, with IS_ALL each of them, know the newest start of node
+ * I. */
+static bool
+is_known(const struct world *w, uint32_t i, bool is_all)
+{
+    uint32_t count = 0;
+
+    for (uint32_t o = 0; o < w->nodes_count; o++) {
+        bool is_cut = w->cuts[i][o] > 0 || w->cuts[o][i] > 0;
+
+        if (o != i && sim_node_knows(w->nodes[o], w->nodes[i]) &&
+            (!is_all || (!is_cut && !sim_is_paused(w->sim, w->ids[o])))) {
+            count++;
+        }
+    }
+    return is_all ? count == w->nodes_count - 1 : count > 0;
+}
+
 void
 world_start(struct world *w, uint32_t i)
 {
-    if (!sim_node_is_up(w->nodes[i])) {
+    bool is_old = w->is_rolled_back && i + 1 == w->plan->frail;
+
+    /* A copy starts when the others are there to tell it so (ADR 4). */
+    if (!sim_node_is_up(w->nodes[i]) && (!is_old || is_known(w, i, true))) {
+        w->is_rolled_back = w->is_rolled_back && !is_old;
         sim_trace(w->sim, w->ids[i], "start");
         (void)sim_node_start(w->nodes[i]);
     }
@@ -212,6 +234,56 @@ begin_rot(struct running *r)
         count++;
     }
     return count > 0;
+}
+
+static bool
+begin_disk_lost(struct running *r)
+{
+    if (!has_others(r) || !sim_node_is_up(victim_node(r))) {
+        return false;
+    }
+    world_crash(r->world, victim(r), true);
+    sim_node_lose(victim_node(r));
+    return true;
+}
+
+/* A copy is made while the node is down for a moment. */
+static bool
+begin_roll_back(struct running *r)
+{
+    if (!has_others(r) || !sim_node_is_formed(victim_node(r)) ||
+        r->world->has_copy) {
+        return false;
+    }
+    r->world->has_copy = true;
+    world_crash(r->world, victim(r), false);
+    sim_node_copy(victim_node(r));
+    world_start(r->world, victim(r));
+    return true;
+}
+
+/* The copy takes the place of the disks, if anybody has met the node since: else
+ * it is as good as they are. world_start() waits for those who can tell. */
+static void
+end_roll_back(struct running *r)
+{
+    struct world *w = r->world;
+
+    if (r->step++ == 0) {
+        bool was_met = is_known(w, victim(r), false);
+
+        world_crash(w, victim(r), true);
+        if (was_met) {
+            sim_node_roll_back(victim_node(r));
+            w->is_rolled_back = true;
+        }
+    }
+    world_start(w, victim(r));
+    if (w->is_rolled_back) {
+        again_after(r, 100ULL * MS);
+    } else {
+        w->has_copy = false;
+    }
 }
 
 static bool
@@ -402,6 +474,8 @@ static const struct {
     [SIM_TRANSFER] = {begin_transfer, NULL, false},
     [SIM_FULL_DISK] = {begin_full_disk, end_full_disk, false},
     [SIM_ROT] = {begin_rot, NULL, false},
+    [SIM_DISK_LOST] = {begin_disk_lost, end_crash, false},
+    [SIM_ROLL_BACK] = {begin_roll_back, end_roll_back, false},
     [SIM_SPOIL] = {begin_rot, NULL, false},
 };
 
@@ -473,6 +547,10 @@ world_heal(struct world *w)
         make_room(w, i);
         if (world_has_stopped(w, i)) {
             world_crash(w, i, true);
+        }
+        if (w->is_rolled_back && i + 1 == w->plan->frail) {
+            sim_node_lose(w->nodes[i]); /* nobody can be asked to wait */
+            w->is_rolled_back = false;
         }
         world_start(w, i);
     }

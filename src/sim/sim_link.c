@@ -76,6 +76,49 @@ sim_forget(struct sim *sim, qr_node_id id)
     }
 }
 
+/* ---- names ---- */
+
+qr_node_id
+sim_seen_as(const struct sim *sim, qr_node_id at, qr_node_id of)
+{
+    const struct sim_self *other = &sim->nodes[of].self;
+
+    if (sim->nodes[at].self.is_blank || other->id == 0) {
+        return of;
+    }
+    return other->is_blank ? LINK_GUEST_FIRST + of : other->id;
+}
+
+qr_node_id
+sim_machine_of(const struct sim *sim, qr_node_id at, qr_node_id id)
+{
+    for (qr_node_id i = 1; i <= SIM_NODES_MAX; i++) {
+        if (i != at && sim->ends[at][i].as == id) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+void
+sim_set_welcome(struct sim *sim, sim_welcome_cb cb, void *arg)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    sim->welcome = cb;
+    sim->welcome_arg = arg;
+}
+
+void
+sim_relink(struct sim *sim, qr_node_id machine)
+{
+    OBJ_CHECK(sim, SIM_MAGIC);
+    for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
+        if (b != machine && sim->nodes[b].is_up) {
+            sim_look_later(sim, machine, b, sim->net.connect_us);
+        }
+    }
+}
+
 /* ---- links ---- */
 
 static const char *
@@ -96,13 +139,18 @@ tell(struct sim *sim, qr_node_id at, qr_node_id of, enum link_event event)
     struct sim_node *node = &sim->nodes[at];
     const struct sim_node *peer = &sim->nodes[of];
     struct link_peer info = {
-        .node = of,
-        .boot = peer->boot,
+        .node = event == LINK_UP || sim->ends[at][of].as == 0
+                    ? sim_seen_as(sim, at, of)
+                    : sim->ends[at][of].as,
+        .boot = peer->self.starts.boot,
         .shards = peer->shards_count,
+        .uuid = peer->self.uuid,
         .epoch = sim->epochs[at][of],
     };
 
-    sim_trace(sim, at, "link to n%u is %s", of, event_name(event));
+    sim->ends[at][of].as = info.node;
+    sim_trace(sim, at, "link to n%u (id %u) is %s", of, info.node,
+              event_name(event));
     for (uint16_t i = 0; node->is_up && i < node->shards_count; i++) {
         env_link_event(&node->shards[i]->env, event, &info);
         sim_schedule_turn(node->shards[i], sim->now_us);
@@ -115,6 +163,14 @@ is_possible(const struct sim *sim, qr_node_id a, qr_node_id b)
 {
     return sim->nodes[a].is_up && sim->nodes[b].is_up &&
            !sim->ways[a][b].is_cut && !sim->ways[b][a].is_cut;
+}
+
+/* Whether neither refuses the other. */
+static bool
+is_welcome(const struct sim *sim, qr_node_id a, qr_node_id b)
+{
+    return sim->welcome == NULL || (sim->welcome(sim->welcome_arg, a, b) &&
+                                    sim->welcome(sim->welcome_arg, b, a));
 }
 
 static void
@@ -153,6 +209,11 @@ run_check(struct sim *sim, struct event *e)
 
     if (sim->checks[a][b] != e->epoch) {
         return; /* something changed since; another look follows */
+    }
+    if (is_possible(sim, a, b) && !is_welcome(sim, a, b)) {
+        take_down(sim, a, b, LINK_DOWN);
+        take_down(sim, b, a, LINK_DOWN);
+        return;
     }
     if (is_possible(sim, a, b)) {
         sim->ends[a][b].is_silent = sim->ends[b][a].is_silent = false;

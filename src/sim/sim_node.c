@@ -13,9 +13,12 @@
 #include "base/ranges.h"
 #include "broker/broker.h"
 #include "broker/broker_priv.h"
+#include "broker/formation.h"
 #include "broker/queue_group.h"
 #include "machine/queue/queue_command.h"
 #include "sim/sim_front.h"
+#include "sim/sim_identity.h"
+#include "sim/sim_memory.h"
 #include "store/disk_sim.h"
 #include "store/store.h"
 
@@ -47,6 +50,17 @@ struct sim_node {
     struct sim_node_config config;
     char name[16];
     bool is_up;
+    bool is_leaving;
+    bool sets_aside;       /* what it has, before it starts again */
+    struct disk_sim *disk; /* of the identity */
+    struct disk_sim_image *copies[SIM_SHARDS_MAX + 1]; /* the identity's last */
+    struct sim_identity identity;
+    struct cluster founders;
+    qr_node_id initial[CLUSTER_MEMBERS_MAX];
+    struct cluster_member plan[CLUSTER_MEMBERS_MAX]; /* the configuration */
+    struct formation *formation;
+    struct sim_acquaintance others;
+    struct sim_memory memory;
     struct sim_shard shards[SIM_SHARDS_MAX];
 };
 
@@ -149,7 +163,7 @@ start_store(struct sim_shard *s)
     struct error err = {{0}};
     int rv;
 
-    config.node_uuid[0] = (uint8_t)node->id;
+    memcpy(config.node_uuid, &s->node->identity.uuid, sizeof(config.node_uuid));
     config.timers = &sim_env(node->sim, node->id, s->number)->timers;
     rv = store_open(&config, &s->store, &err);
     if (disk_sim_has_stopped(s->disk)) {
@@ -172,6 +186,46 @@ on_given_up(void *arg)
     s->node->config.on_given_up(s->node->config.arg, s->node->config.id);
 }
 
+static void
+on_lost(void *arg, qr_group_id group, qr_replica_id replica)
+{
+    struct sim_shard *s = arg;
+
+    broker_lost_replica(s->broker, group, replica);
+}
+
+/* Start again, in a moment. */
+static void
+leave(struct sim_node *n, bool sets_aside, const char *why)
+{
+    sim_trace(n->config.sim, n->config.id, "starts again: %s", why);
+    n->is_leaving = true;
+    n->sets_aside = n->sets_aside || sets_aside;
+    n->config.on_given_up(n->config.arg, n->config.id);
+}
+
+static void
+on_unwelcome(void *arg, enum broker_unwelcome why, const char *text)
+{
+    struct sim_shard *s = arg;
+
+    (void)why;
+    leave(s->node, true, text);
+}
+
+static void
+on_nodes(void *arg)
+{
+    struct sim_shard *s = arg;
+    struct sim_node *n = s->node;
+
+    if (cluster_follow(&n->identity.cluster, s->broker->meta)) {
+        sim_identity_write(n->disk, &n->identity);
+    }
+    sim_know_meta(&n->others, s->broker->meta);
+    sim_relink(n->config.sim, n->config.id);
+}
+
 static bool
 start_shard(struct sim_shard *s)
 {
@@ -185,6 +239,7 @@ start_shard(struct sim_shard *s)
         .snapshot_log_entries = node->snapshot_log_entries,
         .unknown = on_unknown,
         .deleted = on_deleted,
+        .lost = on_lost,
         .arg = s};
     struct broker_config broker = {.env = env,
                                    .cluster_name = "sim",
@@ -195,11 +250,13 @@ start_shard(struct sim_shard *s)
                                    .default_vhost = "/",
                                    .default_user_tags = "administrator",
                                    .loopback_users = "guest",
-                                   .queue_replicas = 3,
+                                   .queue_replicas = SIM_NODE_REPLICAS,
+                                   .node_uuid = s->node->identity.uuid,
                                    .on_given_up = on_given_up,
+                                   .on_unwelcome = on_unwelcome,
+                                   .on_nodes = on_nodes,
                                    .arg = s,
-                                   .initial_nodes = node->nodes,
-                                   .initial_nodes_count = node->nodes_count};
+                                   .initial_nodes = s->node->initial};
     struct sim_front_config front = {.env = env, .log = node->log};
     struct error err = {{0}};
     int rv;
@@ -210,7 +267,11 @@ start_shard(struct sim_shard *s)
     host.store = s->store;
     s->host = qr_host_new(&host);
     broker.host = s->host;
-    memset(&broker.node_uuid, (int)node->id, sizeof(broker.node_uuid));
+    broker.node_process = s->node->identity.starts.process[0];
+    if (s->node->founders.has_founders) {
+        broker.initial_nodes_count = s->node->founders.members_count;
+        broker.founders = &s->node->founders;
+    }
     s->broker = broker_new(&broker);
     rv = broker_start(s->broker, &err);
     if (rv != 0 && disk_sim_has_stopped(s->disk)) {
@@ -222,6 +283,31 @@ start_shard(struct sim_shard *s)
     front.broker = s->broker;
     s->front = sim_front_new(&front);
     return true;
+}
+
+/* The cluster that the configuration's nodes formed, as if long ago: the same
+ * on each. */
+static void
+found(struct sim_node *n)
+{
+    struct cluster *c = &n->identity.cluster;
+
+    ASSERT(n->config.nodes_count <= CLUSTER_MEMBERS_MAX);
+    memset(&c->id, 0xc1, sizeof(c->id));
+    c->has_founders = true;
+    for (size_t i = 0; i < n->config.nodes_count; i++) {
+        struct cluster_member *m = &n->plan[i];
+
+        m->id = n->config.nodes[i];
+        (void)snprintf(m->name, sizeof(m->name), "n%u", m->id);
+        (void)snprintf(m->address, sizeof(m->address), "n%u:1", m->id);
+        memset(&m->uuid, (int)m->id, sizeof(m->uuid));
+        c->members[c->members_count++] = *m;
+        n->initial[i] = m->id;
+    }
+    memset(&n->identity.uuid, (int)n->config.id, sizeof(n->identity.uuid));
+    n->identity.node = n->config.id;
+    sim_identity_write(n->disk, &n->identity);
 }
 
 struct sim_node *
@@ -242,28 +328,230 @@ sim_node_new(const struct sim_node_config *config)
         s->disk = disk_sim_new(sim_rng(config->sim), SIM_NODE_DISK_SIZE);
         disk_sim_set_notify(s->disk, on_disk, s);
     }
+    n->disk = disk_sim_new(sim_rng(config->sim), SIM_NODE_DISK_SIZE);
+    sim_memory_init(&n->memory);
+    found(n);
     return n;
+}
+
+/* The node is a member of the cluster now: as NODE. */
+static int
+on_formed(void *arg, qr_node_id id)
+{
+    struct sim_node *n = arg;
+
+    n->identity.node = id;
+    sim_identity_write(n->disk, &n->identity);
+    leave(n, false, "it is of the cluster now");
+    return 0;
+}
+
+/* Read who it is, and count this start. */
+static void
+identify(struct sim_node *n)
+{
+    struct rng *rng = sim_rng(n->config.sim);
+
+    if (n->sets_aside) {
+        sim_node_lose(n);
+    }
+    n->sets_aside = false;
+    n->is_leaving = false;
+    if (!sim_identity_read(n->disk, &n->identity)) {
+        memset(&n->identity, 0, sizeof(n->identity));
+        rng_fill(rng, &n->identity.uuid, sizeof(n->identity.uuid));
+    }
+    starts_push(&n->identity.starts, rng_u64(rng) | 1);
+    sim_identity_write(n->disk, &n->identity);
+    n->founders = n->identity.cluster;
+    sim_know_members(&n->others, &n->identity.cluster);
+}
+
+static void
+start_formation(struct sim_node *n)
+{
+    struct formation_config config = {
+        .env = sim_env(n->config.sim, n->config.id, 0),
+        .nodes = n->plan,
+        .nodes_count = n->config.nodes_count,
+        .uuid = n->identity.uuid,
+        .data_dir = n->name,
+        .cluster = &n->identity.cluster,
+        .on_formed = on_formed,
+        .arg = n};
+
+    while (n->plan[config.self].id != n->config.id) {
+        config.self++;
+    }
+    n->formation = formation_new(&config);
+    if (formation_is_formed(n->formation)) {
+        formation_serve(n->formation, n->shards[0].broker);
+    } else {
+        formation_start(n->formation);
+    }
 }
 
 bool
 sim_node_start(struct sim_node *n)
 {
+    struct sim_self self = {0};
     bool is_good = true;
 
     OBJ_CHECK(n, SIM_NODE_MAGIC);
     ASSERT(!n->is_up);
-    sim_start(n->config.sim, n->config.id, n->config.shards, n->config.log);
+    identify(n);
+    self.is_blank = n->identity.node == 0;
+    self.id = self.is_blank ? n->config.id : n->identity.node;
+    self.uuid = n->identity.uuid;
+    self.starts = n->identity.starts;
+    sim_start_as(n->config.sim, n->config.id, n->config.shards, n->config.log,
+                 &self);
     n->is_up = true;
-    for (uint16_t i = 0; i < n->config.shards && is_good; i++) {
+    for (uint16_t i = 0; i < n->config.shards && is_good && !self.is_blank;
+         i++) {
         is_good = start_shard(&n->shards[i]) &&
                   !disk_sim_has_stopped(n->shards[i].disk);
     }
     if (!is_good) {
         sim_trace(n->config.sim, n->config.id, "power cut during its start");
         sim_node_crash(n, true);
+        return false;
     }
-    return is_good;
+    start_formation(n);
+    return true;
 }
+
+bool
+sim_node_is_formed(const struct sim_node *n)
+{
+    return n->is_up && n->shards[0].broker != NULL;
+}
+
+bool
+sim_node_is_leaving(const struct sim_node *n)
+{
+    return n->is_leaving;
+}
+
+bool
+sim_node_welcomes(struct sim_node *n, struct sim_node *of)
+{
+    enum sim_verdict verdict;
+
+    if (n->identity.node == 0 || of->identity.node == 0) {
+        return true; /* formation sees to it */
+    }
+    verdict = sim_judge(&n->others, &of->identity);
+    if (verdict != SIM_WELCOME && !of->is_leaving) {
+        leave(of, true,
+              verdict == SIM_REMOVED ? "it is no member any more"
+                                     : "its disks are an old copy");
+    }
+    return verdict == SIM_WELCOME;
+}
+
+bool
+sim_node_knows(struct sim_node *n, const struct sim_node *of)
+{
+    return sim_node_is_formed(n) && of->identity.node != 0 &&
+           sim_is_known(&n->others, of->identity.node,
+                        of->identity.starts.boot);
+}
+
+/* ---- memory ---- */
+
+static void
+note_replica(struct sim_node *n, const struct qr_group *g)
+{
+    struct qr_group_status s;
+
+    qr_group_status(g, &s);
+    sim_memory_note(&n->memory, s.id, s.self);
+}
+
+/* The replicas that are here now were here. */
+static void
+note_replicas(struct sim_node *n)
+{
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        const struct sim_shard *s = &n->shards[i];
+        struct queue_group *g;
+        uint64_t id;
+        size_t pos;
+
+        if (s->broker == NULL || s->host == NULL) {
+            continue;
+        }
+        if (qr_host_group(s->host, QR_GROUP_META) != NULL) {
+            note_replica(n, qr_host_group(s->host, QR_GROUP_META));
+        }
+        map_foreach (&s->broker->groups, pos, id, g) {
+            note_replica(n, queue_group_raft(g));
+        }
+    }
+}
+
+bool
+sim_node_forgot_any(const struct sim_node *n)
+{
+    return n->memory.forgotten.count > 0;
+}
+
+bool
+sim_node_has_forgotten(const struct sim_node *n, qr_group_id group,
+                       qr_replica_id replica)
+{
+    return sim_memory_is_lost(&n->memory, group, replica);
+}
+
+void
+sim_node_lose(struct sim_node *n)
+{
+    OBJ_CHECK(n, SIM_NODE_MAGIC);
+    ASSERT(!n->is_up);
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        disk_sim_lose(n->shards[i].disk);
+    }
+    disk_sim_lose(n->disk);
+    sim_memory_lose(&n->memory);
+}
+
+static void
+drop_copies(struct sim_node *n)
+{
+    for (size_t i = 0; i <= SIM_SHARDS_MAX; i++) {
+        if (n->copies[i] != NULL) {
+            disk_sim_image_free(&n->copies[i]);
+        }
+    }
+}
+
+void
+sim_node_copy(struct sim_node *n)
+{
+    OBJ_CHECK(n, SIM_NODE_MAGIC);
+    drop_copies(n);
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        n->copies[i] = disk_sim_copy(n->shards[i].disk);
+    }
+    n->copies[SIM_SHARDS_MAX] = disk_sim_copy(n->disk);
+}
+
+void
+sim_node_roll_back(struct sim_node *n)
+{
+    OBJ_CHECK(n, SIM_NODE_MAGIC);
+    ASSERT(!n->is_up);
+    ASSERT(n->copies[SIM_SHARDS_MAX] != NULL);
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        disk_sim_roll_back(n->shards[i].disk, n->copies[i]);
+    }
+    disk_sim_roll_back(n->disk, n->copies[SIM_SHARDS_MAX]);
+    drop_copies(n);
+    sim_memory_lose(&n->memory);
+}
+
+/* ---- the end of a life ---- */
 
 void
 sim_node_crash(struct sim_node *n, bool is_power)
@@ -272,8 +560,17 @@ sim_node_crash(struct sim_node *n, bool is_power)
 
     OBJ_CHECK(n, SIM_NODE_MAGIC);
     ASSERT(n->is_up);
+    note_replicas(n);
     n->is_up = false;
     sim_stop(n->config.sim, n->config.id);
+    if (n->formation != NULL) {
+        formation_free(&n->formation);
+    }
+    if (is_power) {
+        disk_sim_crash(n->disk, 0);
+    } else {
+        disk_sim_kill(n->disk);
+    }
     for (uint16_t i = 0; i < n->config.shards; i++) {
         struct sim_shard *s = &n->shards[i];
 
@@ -306,6 +603,9 @@ sim_node_free(struct sim_node **n)
     for (uint16_t i = 0; i < (*n)->config.shards; i++) {
         disk_sim_free(&(*n)->shards[i].disk);
     }
+    disk_sim_free(&(*n)->disk);
+    drop_copies(*n);
+    sim_memory_deinit(&(*n)->memory);
     (*n)->magic = 0;
     mem_free(*n);
     *n = NULL;
@@ -338,7 +638,7 @@ sim_node_transfer(struct sim_node *n, uint64_t pick, qr_node_id to)
     uint64_t *ids;
 
     OBJ_CHECK(n, SIM_NODE_MAGIC);
-    if (!n->is_up) {
+    if (!sim_node_is_formed(n)) {
         return;
     }
     groups = &n->shards[pick % n->config.shards].broker->groups;
@@ -358,7 +658,7 @@ sim_node_messages(const struct sim_node *n, qr_group_id group)
     struct queue_counts counts;
     struct queue_group *g = NULL;
 
-    if (n->is_up) {
+    if (sim_node_is_formed(n)) {
         uint16_t shard = env_shard_of(group, n->config.shards);
 
         g = map_get(&n->shards[shard].broker->groups, group);
@@ -403,7 +703,7 @@ sim_node_parts(const struct sim_node *n, uint16_t shard, struct sim_parts *out)
     const struct sim_shard *s = &n->shards[shard];
 
     ASSERT(shard < n->config.shards);
-    if (!n->is_up) {
+    if (!sim_node_is_formed(n)) {
         return false;
     }
     out->broker = s->broker;
@@ -429,7 +729,7 @@ sim_node_queue_state(const struct sim_node *n, qr_group_id group,
     struct qr_group_status status;
     struct ranges live;
 
-    if (!n->is_up) {
+    if (!sim_node_is_formed(n)) {
         return false;
     }
     b = n->shards[env_shard_of(group, n->config.shards)].broker;
@@ -454,7 +754,7 @@ sim_node_meta_state(const struct sim_node *n, uint16_t shard, qr_index *applied,
 {
     struct broker *b;
 
-    if (!n->is_up) {
+    if (!sim_node_is_formed(n)) {
         return false;
     }
     b = n->shards[shard].broker;
@@ -478,7 +778,7 @@ describe_consumer(void *arg, const struct queue_consumer_info *i)
 void
 sim_node_describe(const struct sim_node *n, struct buf *out)
 {
-    for (uint16_t i = 0; n->is_up && i < n->config.shards; i++) {
+    for (uint16_t i = 0; sim_node_is_formed(n) && i < n->config.shards; i++) {
         const struct map *groups = &n->shards[i].broker->groups;
         struct queue_group *g;
         uint64_t id;

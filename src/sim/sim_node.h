@@ -21,6 +21,7 @@ struct sim_node;
 struct store;
 
 enum {
+    SIM_NODE_REPLICAS = 3, /* of a queue, where there are so many nodes */
     SIM_NODE_SEGMENT_SIZE = 256 << 10,
     SIM_NODE_DISK_SIZE = 1 << 30 /* of each shard */
 };
@@ -65,8 +66,29 @@ void sim_node_free(struct sim_node **n);
 bool sim_node_start(struct sim_node *n);
 /* Its process dies; with IS_POWER also what its disks had not synced. */
 void sim_node_crash(struct sim_node *n, bool is_power);
+/* Of the machine; what the cluster calls it is sim_self(). */
 qr_node_id sim_node_id(const struct sim_node *n);
 bool sim_node_is_up(const struct sim_node *n);
+/* Whether it is of a cluster, and serves. */
+bool sim_node_is_formed(const struct sim_node *n);
+/* Whether it means to start again by itself: as another node, or without what
+ * it had set aside. */
+bool sim_node_is_leaving(const struct sim_node *n);
+/* Whether node OF may link with node N; one that may not is told why. */
+bool sim_node_welcomes(struct sim_node *n, struct sim_node *of);
+/* Whether node N knows the newest start of node OF. */
+bool sim_node_knows(struct sim_node *n, const struct sim_node *of);
+/* All that its disks hold is lost. It is down. */
+void sim_node_lose(struct sim_node *n);
+/* Keep a copy of what a power cut would leave on its disks, one at a time. */
+void sim_node_copy(struct sim_node *n);
+/* The disks are as at sim_node_copy(). It is down. */
+void sim_node_roll_back(struct sim_node *n);
+/* Replicas that were here before its memory was lost or went back: whether
+ * REPLICA of GROUP is one of them. */
+bool sim_node_forgot_any(const struct sim_node *n);
+bool sim_node_has_forgotten(const struct sim_node *n, qr_group_id group,
+                            qr_replica_id replica);
 /* From now on a write takes at most DELAY_US. */
 void sim_node_set_disk_delay(struct sim_node *n, uint32_t delay_us);
 /* If a group here leads, and PICK falls on it, have it hand over to node TO. */

@@ -58,6 +58,8 @@ static const struct {
     [SIM_TRANSFER] = {"transfer", ANY_NODE, "pick", NULL, false},
     [SIM_FULL_DISK] = {"full_disk", ANY_NODE, "room", NULL, true},
     [SIM_ROT] = {"rot", FRAIL_NODE, "bits", NULL, true},
+    [SIM_DISK_LOST] = {"disk_lost", FRAIL_NODE, NULL, NULL, false},
+    [SIM_ROLL_BACK] = {"roll_back", FRAIL_NODE, NULL, NULL, false},
     [SIM_SPOIL] = {"spoil", FRAIL_NODE, "sectors", NULL, true},
 };
 
@@ -142,6 +144,8 @@ pick_parameters(struct rng *rng, uint64_t nodes, struct sim_fault *f)
         break;
     case SIM_CRASH:
     case SIM_POWER:
+    case SIM_DISK_LOST:
+    case SIM_ROLL_BACK:
     case SIM_FAULT_KINDS:
     default:
         break;

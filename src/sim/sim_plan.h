@@ -48,6 +48,8 @@ enum sim_fault_kind {
     SIM_FULL_DISK,
     SIM_ROT,
     SIM_SPOIL,
+    SIM_DISK_LOST,
+    SIM_ROLL_BACK,
     SIM_FAULT_KINDS
 };
 

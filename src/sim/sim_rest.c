@@ -8,6 +8,8 @@
 #include "base/map.h"
 #include "broker/broker_priv.h"
 #include "broker/queue_group.h"
+#include "broker/reconcile.h"
+#include "consensus/wire.h"
 #include "machine/meta/meta_machine.h"
 #include "sim/sim_world_priv.h"
 #include "store/store.h"
@@ -158,36 +160,50 @@ look_at_disk(struct look *l)
     }
 }
 
-/* A leader's members: voters on live nodes, all caught up. */
+/* A leader's members: WANTED voters, none of them lost or behind. */
 static void
-look_at_members(struct look *l, const struct qr_group *g)
+look_at_members(struct look *l, const struct qr_group *g, size_t wanted)
 {
     struct qr_group_status s;
+    size_t voters = 0;
 
     qr_group_status(g, &s);
     for (size_t i = 0; i < s.members_count; i++) {
         const struct qr_member_status *m = &s.members[i];
 
-        if (m->is_lost ||
-            (m->member.role == QR_ROLE_VOTER && s.committed < s.last)) {
+        voters += m->member.role == QR_ROLE_VOTER ? 1 : 0;
+        if (m->is_lost || m->match < s.last) {
             say(l, "I8: group %llu is not whole: its member on node %u is %s",
                 (unsigned long long)s.id, qr_replica_node(m->member.id),
                 m->is_lost ? "lost" : "behind");
         }
+    }
+    if (voters < wanted) {
+        say(l, "I8: group %llu is not whole: it has %zu voters, not %zu",
+            (unsigned long long)s.id, voters, wanted);
     }
 }
 
 static void
 look_at_groups(struct look *l)
 {
-    const struct map *groups = &l->parts.broker->groups;
+    const struct broker *b = l->parts.broker;
+    const struct qr_group *meta = qr_host_group(l->parts.host, QR_GROUP_META);
+    size_t nodes = l->world->nodes_count;
     struct queue_group *g;
     uint64_t id;
     size_t pos;
 
-    map_foreach (groups, pos, id, g) {
-        if (qr_group_is_leader(queue_group_raft(g))) {
-            look_at_members(l, queue_group_raft(g));
+    if (meta != NULL && qr_group_is_leader(meta)) {
+        look_at_members(l, meta, MIN(nodes, (size_t)RECONCILE_META_VOTERS));
+    }
+    map_foreach (&b->groups, pos, id, g) {
+        const struct meta_queue *queue = meta_queue_by_group(b->meta, id);
+
+        if (queue != NULL && queue->owner.node == 0 &&
+            qr_group_is_leader(queue_group_raft(g))) {
+            look_at_members(l, queue_group_raft(g),
+                            MIN(nodes, (size_t)SIM_NODE_REPLICAS));
         }
     }
 }
@@ -227,4 +243,50 @@ bool
 rest_is_sane(struct world *w, char *why)
 {
     return each_shard(w, why, look_for_ghosts);
+}
+
+/* ---- memory ---- */
+
+static bool
+is_promise(const Raft__Message *m)
+{
+    switch ((int)m->body_case) {
+    case RAFT__MESSAGE__BODY_VOTE_RESULT:
+        return m->vote_result->granted && !m->vote_result->pre_vote;
+    case RAFT__MESSAGE__BODY_APPEND_RESULT:
+        return m->append_result->rejected == 0;
+    default:
+        return false;
+    }
+}
+
+bool
+rest_is_remembered(const struct sim_node *n, const struct frame *frame,
+                   char *why)
+{
+    Raft__Batch *batch = NULL;
+    bool is_good = true;
+
+    if (!sim_node_forgot_any(n)) {
+        return true;
+    }
+    batch = raft__batch__unpack(NULL, frame->head.size, frame->head.data);
+    ASSERT(batch != NULL);
+    for (size_t i = 0; i < batch->n_messages && is_good; i++) {
+        const Raft__Message *m = batch->messages[i];
+
+        if (is_promise(m) && sim_node_has_forgotten(n, m->group, m->from)) {
+            (void)snprintf(why, REST_TEXT_SIZE,
+                           "I8: replica %llx of group %llu, which lost its "
+                           "memory, %s",
+                           (unsigned long long)m->from,
+                           (unsigned long long)m->group,
+                           m->body_case == RAFT__MESSAGE__BODY_VOTE_RESULT
+                               ? "votes"
+                               : "acknowledges entries");
+            is_good = false;
+        }
+    }
+    raft__batch__free_unpacked(batch, NULL);
+    return is_good;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct frame;
+struct sim_node;
 struct world;
 
 enum {
@@ -20,6 +22,10 @@ enum {
 bool rest_is_led(struct world *w, char *why);
 /* Whether nothing is left to be cleaned up, repaired or caught up with. */
 bool rest_is_clean(struct world *w, char *why);
+/* Whether no message of FRAME, a batch of Raft messages that leaves N, grants a
+ * vote or acknowledges entries for a replica that lost its memory. */
+bool rest_is_remembered(const struct sim_node *n, const struct frame *frame,
+                        char *why);
 /* What must hold at all times, of one moment: nothing that its own node knows
  * to be deleted leads. */
 bool rest_is_sane(struct world *w, char *why);

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "broker/broker.h"
+#include "consensus/wire.h"
 #include "machine/meta/meta_machine.h"
 #include "sim/sim_rest.h"
 #include "sim/sim_world_priv.h"
@@ -62,8 +63,9 @@ revive(void *arg)
 
     if (sim_node_is_up(r->world->nodes[i]) &&
         sim_env(r->world->sim, r->id, 0)->boot == r->boot) {
-        if (world_has_stopped(r->world, i)) {
-            world_crash(r->world, i, true);
+        if (world_has_stopped(r->world, i) ||
+            sim_node_is_leaving(r->world->nodes[i])) {
+            world_crash(r->world, i, world_has_stopped(r->world, i));
         } else {
             r->world->result->given_up++;
             sim_trace(r->world->sim, r->id, "given up by the others");
@@ -83,6 +85,27 @@ on_given_up(void *arg, qr_node_id id)
     r->id = id;
     r->boot = sim_env(r->world->sim, id, 0)->boot;
     sim_call(r->world->sim, NULL, 1, revive, r);
+}
+
+static bool
+on_welcome(void *arg, qr_node_id at, qr_node_id of)
+{
+    struct world *w = arg;
+
+    return sim_node_welcomes(w->nodes[at - 1], w->nodes[of - 1]);
+}
+
+/* I8: whoever lost its memory neither votes nor acknowledges any more. */
+static void
+on_frame_out(void *arg, qr_node_id machine, const struct frame *frame)
+{
+    struct world *w = arg;
+    const struct sim_node *n = w->nodes[machine - 1];
+    char why[REST_TEXT_SIZE];
+
+    if (frame->kind == WIRE_BATCH && !rest_is_remembered(n, frame, why)) {
+        sim_check_violate(&w->check, "%s", why);
+    }
 }
 
 /* ---- replicas ---- */
@@ -472,6 +495,8 @@ sim_world_run(const struct sim_world_config *config,
     if (config->is_traced) {
         sim_set_trace(w->sim, print_line, NULL);
     }
+    sim_set_welcome(w->sim, on_welcome, w);
+    sim_set_tap(w->sim, on_frame_out, w);
     rng_init(&w->rng, w->plan->seed ^ 0xc11e);
     sim_check_init(&w->check);
     live(w);

@@ -50,6 +50,8 @@ struct world {
     const struct running *echo;    /* the same for duplicates */
     uint8_t cuts[SIM_PLAN_NODES_MAX][SIM_PLAN_NODES_MAX]; /* faults that cut */
     bool is_healing;
+    bool has_copy;       /* of its disks, which will be put back */
+    bool is_rolled_back; /* the frail node, which has not started since */
 };
 
 /* Have the plan's faults begin when their time comes. */
