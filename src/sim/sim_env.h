@@ -99,12 +99,14 @@ const struct sim_self *sim_self(const struct sim *sim, qr_node_id machine);
 /* Asked before the process on machine AT takes a link with that on machine OF:
  * false refuses it. NULL, as at first: none is refused. */
 typedef bool (*sim_welcome_cb)(void *arg, qr_node_id at, qr_node_id of);
+/* Set it. */
 void sim_set_welcome(struct sim *sim, sim_welcome_cb cb, void *arg);
 /* What MACHINE knows has changed: ask again about all its links. */
 void sim_relink(struct sim *sim, qr_node_id machine);
 /* Sees each frame that leaves MACHINE for another, before it may be lost. */
 typedef void (*sim_tap_cb)(void *arg, qr_node_id machine,
                            const struct frame *frame);
+/* Set it; NULL: none. */
 void sim_set_tap(struct sim *sim, sim_tap_cb cb, void *arg);
 /* The node dies: nothing arrives there any more, and what it had sent but not
  * delivered is lost too. Its envs stay until the next sim_start(), for being

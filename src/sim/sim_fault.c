@@ -262,8 +262,8 @@ begin_roll_back(struct running *r)
     return true;
 }
 
-/* The copy takes the place of the disks, if anybody has met the node since: else
- * it is as good as they are. world_start() waits for those who can tell. */
+/* The copy takes the place of the disks, if anybody has met the node since:
+ * else it is as good as they are. world_start() waits for those who can tell. */
 static void
 end_roll_back(struct running *r)
 {

@@ -13,7 +13,9 @@ struct sim_memory {
     struct ring forgotten; /* before that */
 };
 
+/* Nothing was here. */
 void sim_memory_init(struct sim_memory *m);
+/* Free it. */
 void sim_memory_deinit(struct sim_memory *m);
 /* REPLICA of GROUP is here. */
 void sim_memory_note(struct sim_memory *m, qr_group_id group,

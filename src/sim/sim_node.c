@@ -617,6 +617,12 @@ sim_node_id(const struct sim_node *n)
     return n->config.id;
 }
 
+uint16_t
+sim_node_shards(const struct sim_node *n)
+{
+    return n->config.shards;
+}
+
 bool
 sim_node_is_up(const struct sim_node *n)
 {
@@ -763,46 +769,4 @@ sim_node_meta_state(const struct sim_node *n, uint16_t shard, qr_index *applied,
         meta_machine_snapshot(b->meta, state);
     }
     return true;
-}
-
-static void
-describe_consumer(void *arg, const struct queue_consumer_info *i)
-{
-    buf_putf(arg, "    consumer %u.%u.%u/%llu: credit %u, unsettled %llu%s%s\n",
-             session_node(i->session), session_boot(i->session),
-             session_shard(i->session), (unsigned long long)i->consumer,
-             i->credit, (unsigned long long)i->unsettled,
-             i->is_cancelled ? ", cancelled" : "", i->is_get ? ", get" : "");
-}
-
-void
-sim_node_describe(const struct sim_node *n, struct buf *out)
-{
-    for (uint16_t i = 0; sim_node_is_formed(n) && i < n->config.shards; i++) {
-        const struct map *groups = &n->shards[i].broker->groups;
-        struct queue_group *g;
-        uint64_t id;
-        size_t pos;
-
-        map_foreach (groups, pos, id, g) {
-            struct qr_group_status s;
-            struct queue_counts c;
-
-            qr_group_status(queue_group_raft(g), &s);
-            queue_machine_counts(queue_group_machine(g), &c);
-            buf_putf(out,
-                     "n%u group %llu: %s, term %llu, last %llu, stored %llu, "
-                     "committed %llu, applied %llu; ready %llu, unsettled "
-                     "%llu, consumers %llu\n",
-                     n->config.id, (unsigned long long)id, s.state,
-                     (unsigned long long)s.term, (unsigned long long)s.last,
-                     (unsigned long long)s.stored,
-                     (unsigned long long)s.committed,
-                     (unsigned long long)s.applied, (unsigned long long)c.ready,
-                     (unsigned long long)c.unsettled,
-                     (unsigned long long)c.consumers);
-            queue_machine_foreach_consumer(queue_group_machine(g),
-                                           describe_consumer, out);
-        }
-    }
 }

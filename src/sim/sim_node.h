@@ -68,6 +68,7 @@ bool sim_node_start(struct sim_node *n);
 void sim_node_crash(struct sim_node *n, bool is_power);
 /* Of the machine; what the cluster calls it is sim_self(). */
 qr_node_id sim_node_id(const struct sim_node *n);
+uint16_t sim_node_shards(const struct sim_node *n);
 bool sim_node_is_up(const struct sim_node *n);
 /* Whether it is of a cluster, and serves. */
 bool sim_node_is_formed(const struct sim_node *n);

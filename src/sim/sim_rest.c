@@ -9,8 +9,9 @@
 #include "broker/broker_priv.h"
 #include "broker/queue_group.h"
 #include "broker/reconcile.h"
-#include "consensus/wire.h"
 #include "machine/meta/meta_machine.h"
+#include "peer/frame.h"
+#include "raft.pb-c.h"
 #include "sim/sim_world_priv.h"
 #include "store/store.h"
 

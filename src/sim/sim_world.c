@@ -9,7 +9,6 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "broker/broker.h"
-#include "consensus/wire.h"
 #include "machine/meta/meta_machine.h"
 #include "sim/sim_rest.h"
 #include "sim/sim_world_priv.h"
@@ -103,7 +102,7 @@ on_frame_out(void *arg, qr_node_id machine, const struct frame *frame)
     const struct sim_node *n = w->nodes[machine - 1];
     char why[REST_TEXT_SIZE];
 
-    if (frame->kind == WIRE_BATCH && !rest_is_remembered(n, frame, why)) {
+    if (frame->kind == FRAME_RAFT_FIRST && !rest_is_remembered(n, frame, why)) {
         sim_check_violate(&w->check, "%s", why);
     }
 }
