@@ -263,7 +263,7 @@ begin_roll_back(struct running *r)
 }
 
 /* The copy takes the place of the disks, if anybody has met the node since:
- * else it is as good as they are. world_start() waits for those who can tell. */
+ * else it is as good as they are. world_start() waits for those who know. */
 static void
 end_roll_back(struct running *r)
 {
