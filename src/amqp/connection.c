@@ -343,6 +343,33 @@ connection_step(struct amqp_connection *c, const uint8_t *data, size_t size,
     return size;
 }
 
+/* A frame of SIZE bytes was taken. Whoever has sent more than its share waits
+ * until the others have had theirs. */
+static void
+connection_share(struct amqp_connection *c, size_t size)
+{
+    c->share_frames++;
+    c->share_bytes += size;
+    if (c->share_frames >= AMQP_TURN_FRAMES ||
+        c->share_bytes >= AMQP_TURN_BYTES) {
+        amqp_connection_pause(c, AMQP_PAUSE_TURN, true);
+        amqp_connection_want_turn(c);
+    }
+}
+
+/* A share is of a turn; turns within a millisecond have one. */
+static void
+connection_share_begin(struct amqp_connection *c)
+{
+    uint64_t now_ms = connection_now(c);
+
+    if (now_ms != c->share_ms) {
+        c->share_ms = now_ms;
+        c->share_frames = 0;
+        c->share_bytes = 0;
+    }
+}
+
 size_t
 amqp_connection_input(struct amqp_connection *c, const struct slice *bytes)
 {
@@ -351,6 +378,7 @@ amqp_connection_input(struct amqp_connection *c, const struct slice *bytes)
     OBJ_CHECK(c, AMQP_CONNECTION_MAGIC);
     ASSERT(bytes->size >= c->unread);
     c->bc.bytes_received += bytes->size - c->unread;
+    connection_share_begin(c);
     while (used < bytes->size && amqp_connection_is_reading(c)) {
         size_t step = 0;
 
@@ -366,6 +394,7 @@ amqp_connection_input(struct amqp_connection *c, const struct slice *bytes)
         }
         used += step;
         c->need = 1;
+        connection_share(c, step);
     }
     amqp_publish_keep(c);
     c->unread = bytes->size - used;
@@ -387,6 +416,11 @@ amqp_connection_turn(struct amqp_connection *c)
     c->is_turn_wanted = false;
     if (c->is_lost) {
         return;
+    }
+    if ((c->pauses & AMQP_PAUSE_TURN) != 0) {
+        c->share_frames = 0;
+        c->share_bytes = 0;
+        amqp_connection_pause(c, AMQP_PAUSE_TURN, false);
     }
     while ((entry = list_pop_front(&c->telling)) != NULL) {
         amqp_channel_tell(list_entry(entry, struct amqp_channel, telling_link));

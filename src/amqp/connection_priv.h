@@ -44,7 +44,8 @@ enum amqp_pause {
     AMQP_PAUSE_CONGESTED = 2,      /* a publisher has too much under way */
     AMQP_PAUSE_WAITING = 4,        /* too much waits on channels */
     AMQP_PAUSE_ANSWERS = 8,        /* it does not take its answers */
-    AMQP_PAUSE_BLOCKED = 16        /* an alarm, and it publishes */
+    AMQP_PAUSE_BLOCKED = 16,       /* an alarm, and it publishes */
+    AMQP_PAUSE_TURN = 32           /* it has had its share of this turn */
 };
 
 /* Client capabilities that change what is sent. */
@@ -101,7 +102,10 @@ struct amqp_connection {
     uint16_t channel_max;
     uint16_t heartbeat_s;
     size_t need;
-    size_t unread;        /* bytes shown and not consumed */
+    size_t unread;       /* bytes shown and not consumed */
+    uint64_t share_ms;   /* when the share below was begun */
+    size_t share_frames; /* taken of it */
+    size_t share_bytes;
     uint64_t deadline_ms; /* of the handshake, DRAINING, CLOSING; else never */
     uint64_t told_ms;     /* the deadline that the transport knows */
     struct amqp_beat beat;

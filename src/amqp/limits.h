@@ -22,6 +22,11 @@ enum {
     AMQP_TABLE_SIZE_MAX = AMQP_FRAME_SIZE_MAX,
     AMQP_SHORTSTR_MAX = 255,
 
+    /* Of what a connection sends, so much is taken in one turn: then the others
+     * have theirs. */
+    AMQP_TURN_FRAMES = 1024,
+    AMQP_TURN_BYTES = 256 << 10,
+
     /* Consumers of a channel, and of a connection; more: 506
      * RESOURCE_ERROR. */
     AMQP_CONSUMERS_MAX = 8192,

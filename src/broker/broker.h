@@ -43,10 +43,10 @@ enum {
      * reading, while one of these is exceeded, until it is at half:
      *
      * its own messages; */
-    BROKER_PUBLISHER_BYTES_MAX = 8 << 20,
-    BROKER_PUBLISHER_MESSAGES_MAX = 16384,
+    BROKER_PUBLISHER_BYTES_MAX = 2 << 20,
+    BROKER_PUBLISHER_MESSAGES_MAX = 4096,
     /* all of its connection's, those of closed channels among them; */
-    BROKER_CONNECTION_BYTES_MAX = 32 << 20,
+    BROKER_CONNECTION_BYTES_MAX = 4 << 20,
     /* what waits on this shard for a queue that it published to; */
     BROKER_QUEUE_BYTES_MAX = 64 << 20,
     /* all of this shard's, those of closed connections among them. */

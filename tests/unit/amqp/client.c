@@ -238,11 +238,17 @@ client_turn(struct client *c)
 void
 client_pump(struct client *c)
 {
-    for (int i = 0; i < 4; i++) {
-        client_feed(c);
-        fake_broker_run(c->broker);
-        client_turn(c);
-    }
+    size_t before = 0;
+
+    /* A turn takes no more than a share of it. */
+    do {
+        before = c->sent.size;
+        for (int i = 0; i < 4; i++) {
+            client_feed(c);
+            fake_broker_run(c->broker);
+            client_turn(c);
+        }
+    } while (c->sent.size < before);
 }
 
 void

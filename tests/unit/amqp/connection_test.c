@@ -451,3 +451,30 @@ Test(connection, survives_random_frames)
         client_pump(&c);
     }
 }
+
+/* Others have their turn before the rest of it. */
+Test(connection, takes_a_share_of_what_is_sent_in_each_turn)
+{
+    struct amqp_method m = {.id = AMQP_basic_qos};
+    size_t answered = 0;
+    struct slice bytes;
+
+    client_open(&c, 1);
+    c.now_ms++; /* another turn */
+    for (size_t i = 0; i < 2 * AMQP_TURN_FRAMES; i++) {
+        client_put_method(&c, 1, &m);
+    }
+    bytes = slice_copy(c.sent.data, c.sent.size);
+    answered = c.heard.size;
+    cr_assert_eq(amqp_connection_input(c.connection, &bytes), c.sent.size / 2);
+    slice_unref(&bytes);
+    buf_consume(&c.sent, c.sent.size / 2);
+    answered = c.heard.size - answered;
+    cr_assert_not(c.is_reading);
+    cr_assert(c.wants_turn);
+    c.wants_turn = false;
+    amqp_connection_turn(c.connection);
+    cr_assert(c.is_reading);
+    client_pump(&c);
+    cr_assert_eq(c.heard.size - c.read, 2 * answered);
+}

@@ -9,7 +9,8 @@
 
 enum {
     MIB = 1 << 20,
-    STEPS_MAX = 1000,
+    PART = 256 << 10,
+    STEPS_MAX = 2000,
     DONE_MS = 20000
 };
 
@@ -226,10 +227,10 @@ Test(publisher, is_held_up_at_its_bound_and_goes_on_at_half)
     connect(&r, &c);
     declare(&r, &c, "q");
     while (!c.is_congested && sent < STEPS_MAX) {
-        publish(&r, &c, "q", MIB);
+        publish(&r, &c, "q", PART);
         sent++;
     }
-    cr_assert_eq(sent, BROKER_PUBLISHER_BYTES_MAX / MIB);
+    cr_assert_eq(sent, BROKER_PUBLISHER_BYTES_MAX / PART);
     expect_rest(&r);
     cr_assert_not(c.is_congested);
     disconnect(&r, &c);
@@ -269,7 +270,7 @@ Test(publisher, gets_no_more_by_opening_another_channel)
     declare(&r, &c, "q");
     while (!c.is_congested && channels < STEPS_MAX) {
         for (int i = 0; i < 7 && !c.is_congested; i++) {
-            publish(&r, &c, "q", MIB);
+            publish(&r, &c, "q", PART);
         }
         if (!c.is_congested) {
             broker_publisher_close(&c.publisher);
@@ -278,7 +279,7 @@ Test(publisher, gets_no_more_by_opening_another_channel)
         }
     }
     cr_assert_leq(r.broker->publishing_bytes,
-                  BROKER_CONNECTION_BYTES_MAX + 2 * MIB);
+                  BROKER_CONNECTION_BYTES_MAX + 2 * PART);
     broker_publisher_close(&c.publisher);
     channel_open(&r, &c);
     cr_assert(c.is_congested, "before it publishes at all");
@@ -302,9 +303,9 @@ Test(publisher, gets_no_more_by_connecting_again)
     connect(&r, &c);
     while (!c.is_congested && connections < STEPS_MAX) {
         for (int i = 0; i < 7 && !c.is_congested; i++) {
-            publish(&r, &c, "q", MIB);
+            publish(&r, &c, "q", PART);
         }
-        if (r.broker->publishing_bytes > BROKER_QUEUE_BYTES_MAX + 2 * MIB) {
+        if (r.broker->publishing_bytes > BROKER_QUEUE_BYTES_MAX + 2 * PART) {
             cr_assert(c.is_congested, "the queue has too much");
             publish(&r, &other, "free", 10);
             cr_assert_eq(other.is_congested,
@@ -317,7 +318,8 @@ Test(publisher, gets_no_more_by_connecting_again)
         connect(&r, &c);
         connections++;
     }
-    cr_assert_leq(r.broker->publishing_bytes, BROKER_SHARD_BYTES_MAX + 2 * MIB);
+    cr_assert_leq(r.broker->publishing_bytes,
+                  BROKER_SHARD_BYTES_MAX + 2 * PART);
     disconnect(&r, &c);
     connect(&r, &c);
     cr_assert(c.is_congested, "before it publishes at all");
@@ -331,7 +333,7 @@ Test(publisher, gets_no_more_by_connecting_again)
 
 Test(publisher, is_held_up_by_its_queue_only_if_it_goes_there)
 {
-    struct channel many[10];
+    static struct channel many[40];
     struct channel other;
     struct rig r;
 
@@ -342,7 +344,7 @@ Test(publisher, is_held_up_by_its_queue_only_if_it_goes_there)
     for (size_t i = 0; i < ARRAY_COUNT(many); i++) {
         connect(&r, &many[i]);
         for (size_t k = 0; k < 7; k++) {
-            publish(&r, &many[i], "q", MIB);
+            publish(&r, &many[i], "q", PART);
             cr_assert_eq(many[i].is_congested,
                          r.broker->publishing_bytes > BROKER_QUEUE_BYTES_MAX);
             if (many[i].is_congested) {
@@ -350,7 +352,7 @@ Test(publisher, is_held_up_by_its_queue_only_if_it_goes_there)
             }
         }
     }
-    cr_assert(many[9].is_congested);
+    cr_assert(many[39].is_congested);
     publish(&r, &other, "free", 10);
     cr_assert_not(other.is_congested);
     publish(&r, &other, "q", 10);
@@ -379,10 +381,10 @@ Test(publisher, counts_a_message_for_each_queue_that_it_goes_to)
         bind(&r, &c, names[i]);
     }
     while (!c.is_congested && sent < STEPS_MAX) {
-        cr_assert_eq(publish_to(&r, &c, "amq.fanout", "", MIB), BROKER_OK);
+        cr_assert_eq(publish_to(&r, &c, "amq.fanout", "", PART), BROKER_OK);
         sent++;
     }
-    cr_assert_eq(sent, BROKER_PUBLISHER_BYTES_MAX / MIB / ARRAY_COUNT(names));
+    cr_assert_eq(sent, BROKER_PUBLISHER_BYTES_MAX / PART / ARRAY_COUNT(names));
     expect_rest(&r);
     disconnect(&r, &c);
     rig_deinit(&r);
