@@ -313,6 +313,9 @@ on_nodes_timer(void *arg)
     struct node_state *state;
 
     OBJ_CHECK(b, BROKER_MAGIC);
+    if (b->meta_group != NULL) {
+        meta_group_check(b->meta_group);
+    }
     meta_each_node(b->meta, note_node, b);
     while ((state = nodes_expire(&b->nodes, now)) != NULL) {
         node_dead(b, state);

@@ -225,6 +225,24 @@ meta_client_outcome(struct meta_client *m, const struct meta_outcome *outcome)
     m->broker->env->ops->wake(m->broker->env);
 }
 
+/* Where a node that is new is noted: at the end, or in the place of one that
+ * was removed; QR_NODES_MAX if there is none. */
+static size_t
+place(struct meta_client *m)
+{
+    if (m->nodes_count < QR_NODES_MAX) {
+        return m->nodes_count++;
+    }
+    for (size_t i = 0; i < QR_NODES_MAX; i++) {
+        const struct meta_node *node = meta_node(m->broker->meta, m->nodes[i]);
+
+        if (node != NULL && node->is_removed) {
+            return i;
+        }
+    }
+    return QR_NODES_MAX;
+}
+
 void
 meta_client_node_applied(struct meta_client *m, qr_node_id node, qr_index index)
 {
@@ -235,10 +253,11 @@ meta_client_node_applied(struct meta_client *m, qr_node_id node, qr_index index)
         i++;
     }
     if (i == m->nodes_count) {
-        if (m->nodes_count == QR_NODES_MAX) {
+        i = place(m);
+        if (i == QR_NODES_MAX) {
             return;
         }
-        m->nodes[m->nodes_count++] = node;
+        m->nodes[i] = node;
         m->applied[i] = 0;
     }
     m->applied[i] = MAX(m->applied[i], index);

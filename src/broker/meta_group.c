@@ -11,6 +11,7 @@
 #include "broker/meta_group.h"
 
 #include <quorate/host.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -458,6 +459,27 @@ meta_group_flush(struct meta_group *g)
         f->group = b->env->node;
         f->arg = applied;
         (void)b->env->ops->post(b->env, to, &f);
+    }
+}
+
+void
+meta_group_check(struct meta_group *g)
+{
+    struct broker *b = g->broker;
+    struct qr_group_status s;
+    char text[BROKER_FAULT_TEXT_SIZE];
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    if (g->raft == NULL || b->config.on_unwelcome == NULL) {
+        return;
+    }
+    qr_group_status(g->raft, &s);
+    if (strcmp(s.state, "lost") == 0) {
+        (void)snprintf(text, sizeof(text),
+                       "the metadata of node %s are damaged beyond repair: it "
+                       "cannot vote on them any more",
+                       b->config.node_name);
+        b->config.on_unwelcome(b->config.arg, BROKER_DAMAGED, text);
     }
 }
 

@@ -28,6 +28,10 @@ void meta_group_flush(struct meta_group *g);
 /* A link came up: tell that node. */
 void meta_group_link_up(struct meta_group *g, qr_node_id node);
 
+/* From time to time: if the replica has lost its memory, this node cannot go on
+ * as what it is; the daemon is told. */
+void meta_group_check(struct meta_group *g);
+
 /* STATE's node has died (its starts up to boot_dead): what its connections
  * owned alone goes with them. */
 void meta_group_node_dead(struct meta_group *g, const struct node_state *state);

@@ -236,6 +236,11 @@ view_group(const struct reconciler *r, const struct item *it,
         v->wanted = MIN(c.live, (size_t)QR_MEMBERS_MAX);
         v->voters_max = RECONCILE_META_VOTERS;
         v->incarnation = 1; /* nodes' ids are never used again */
+        for (size_t i = 0; i < v->members_count; i++) {
+            /* It does not get another replica: its node joins as a new one
+             * (meta_group_check). */
+            v->members[i].is_lost = false;
+        }
         return b->is_current;
     }
     queue = meta_queue_by_group(b->meta, it->group);

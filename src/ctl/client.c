@@ -347,11 +347,11 @@ connect_error(const char *path, int why, struct error *err)
                      path, strerrorname_np(why));
 }
 
-int
-client_run(const char *path, const struct client_request *request,
-           struct client_response *response, struct error *err)
+/* One attempt: connect, which may take until DEADLINE, and exchange. */
+static int
+run_once(const char *path, const struct client_request *request,
+         uint64_t deadline, struct client_response *response, struct error *err)
 {
-    uint64_t deadline = now_ms() + request->timeout_ms;
     int fd = -1;
     int rv = try_connect(path, &fd);
 
@@ -366,5 +366,21 @@ client_run(const char *path, const struct client_request *request,
     rv = client_exchange(fd, request, request->timeout_ms + CLIENT_GRACE_MS,
                          response, err);
     (void)close(fd);
+    return rv;
+}
+
+int
+client_run(const char *path, const struct client_request *request,
+           struct client_response *response, struct error *err)
+{
+    uint64_t deadline = now_ms() + request->timeout_ms;
+    int rv = run_once(path, request, deadline, response, err);
+
+    /* A node that joins a cluster starts again within its process. */
+    while (request->await && rv == -QR_EIO && now_ms() < deadline) {
+        buf_clear(&response->json);
+        (void)poll(NULL, 0, CLIENT_RETRY_MS);
+        rv = run_once(path, request, deadline, response, err);
+    }
     return rv;
 }

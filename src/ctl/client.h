@@ -33,7 +33,8 @@ struct client_request {
     const void *data; /* without its length */
     size_t size;
     uint64_t timeout_ms; /* the node's; the exchange has CLIENT_GRACE_MS more */
-    bool await;          /* keep trying while nothing answers at the socket */
+    bool await; /* keep trying while nothing answers at the socket, or what did
+                   ends before it has answered */
 };
 
 /* The caller's: init and deinit `json`, to which the response is appended. */

@@ -66,9 +66,11 @@ struct node {
     uv_signal_t signals[3];
     _Atomic bool has_failed;
     _Atomic bool is_given_up;
+    _Atomic bool unwelcome_claimed;
     _Atomic bool is_unwelcome;
-    bool is_rolled_back; /* written before is_unwelcome */
-    bool has_joined;     /* under another id than this start's */
+    bool is_outdated; /* this and the next written before is_unwelcome */
+    char unwelcome[NODE_SHARD_FAILURE_SIZE];
+    bool has_joined; /* under another id than this start's */
     char failure[NODE_SHARD_FAILURE_SIZE]; /* written before has_failed */
 };
 
@@ -164,20 +166,21 @@ on_given_up_mt(void *arg)
 }
 
 static void
-on_unwelcome_mt(void *arg, bool is_rolled_back, const char *text)
+on_unwelcome_mt(void *arg, bool is_outdated, const char *text)
 {
     struct node *n = arg;
     bool expected = false;
 
-    if (atomic_load(&n->is_unwelcome)) {
+    /* Every shard may hear of it; one writes. */
+    if (!atomic_compare_exchange_strong(&n->unwelcome_claimed, &expected,
+                                        true)) {
         return;
     }
-    (void)snprintf(n->failure, sizeof(n->failure), "%s", text);
-    n->is_rolled_back = is_rolled_back;
-    if (atomic_compare_exchange_strong(&n->is_unwelcome, &expected, true)) {
-        log_error(n->log, "cluster", "%s", text);
-        runtime_stop_mt(n->runtime);
-    }
+    (void)snprintf(n->unwelcome, sizeof(n->unwelcome), "%s", text);
+    n->is_outdated = is_outdated;
+    log_error(n->log, "cluster", "%s", text);
+    atomic_store(&n->is_unwelcome, true);
+    runtime_stop_mt(n->runtime);
 }
 
 /* ---- shards ---- */
@@ -750,20 +753,20 @@ after_run(struct node *n, struct error *err)
     char path[SOCKET_PATH_SIZE];
     int rv;
 
-    if (atomic_load(&n->is_unwelcome) && n->is_rolled_back) {
+    if (atomic_load(&n->is_unwelcome) && n->is_outdated) {
         rv = identity_set_aside(n->config->data_dir, path, sizeof(path), err);
         if (rv != 0) {
             return rv;
         }
         log_warning(n->log, "cluster",
-                    "the old copy is set aside in %s; node %s starts again "
+                    "its data are set aside in %s; node %s starts again "
                     "blank, to join as a new node",
                     path, n->shared.node_name);
         return NODE_AGAIN;
     }
     if (atomic_load(&n->is_unwelcome)) {
-        return error_set(err, QR_ESTALE, "%s (data directory: %s)", n->failure,
-                         n->config->data_dir);
+        return error_set(err, QR_ESTALE, "%s (data directory: %s)",
+                         n->unwelcome, n->config->data_dir);
     }
     return atomic_load(&n->is_given_up) || n->has_joined ? NODE_AGAIN : 0;
 }

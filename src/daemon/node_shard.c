@@ -104,7 +104,7 @@ on_unwelcome(void *arg, enum broker_unwelcome why, const char *text)
 {
     const struct node_shared *shared = arg;
 
-    shared->on_unwelcome_mt(shared->arg, why == BROKER_ROLLED_BACK, text);
+    shared->on_unwelcome_mt(shared->arg, why != BROKER_REMOVED, text);
 }
 
 static void

@@ -143,6 +143,14 @@ class LostDiskTest(MembersCase):
         self.await_whole(queue, 1)
         self.each_down_in_turn(queue, 2 * MESSAGES, (1, 2, 3))
 
+    def test_await_startup_waits_for_a_node_that_joins(self):
+        self.cluster.kill(3)
+        shutil.rmtree(self.cluster.data(3))
+        self.cluster.launch(3)
+        out = self.cluster.run_ctl(3, "await_startup", "-t", "30")
+        self.assertEqual(0, out.returncode, out.stderr)
+        self.assertIn("Node 'n3' serves clients", out.stdout)
+
     def test_a_blank_node_does_not_take_a_running_nodes_name(self):
         self.cluster.write_config(
             2, node__data_dir=self.cluster.path("other"),
