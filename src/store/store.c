@@ -235,6 +235,10 @@ store_group_delete(struct store *s, qr_group_id group)
             control_place(s, &g->controls[kind], NULL, 0);
         }
     }
+    if (g->is_lost) {
+        ASSERT(s->stats.groups_lost > 0);
+        s->stats.groups_lost--;
+    }
     group_stage_clear(s, g);
     group_log_cut(&g->entries, 1, group_drop_entry, &ref);
     map_remove(&s->groups, group);

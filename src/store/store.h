@@ -182,7 +182,7 @@ struct store_stats {
     uint64_t damaged;    /* entries that are, now */
     uint64_t damages;    /* found since the start, and at it */
     uint64_t repaired;   /* of those, by store_repair() or out of memory */
-    uint64_t groups_lost;
+    uint64_t groups_lost; /* that are, now */
     uint64_t scrubbed_bytes;
     uint64_t scrub_passes; /* over everything that is live */
     uint64_t moved_bytes;  /* by compaction */

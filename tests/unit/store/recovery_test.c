@@ -277,7 +277,9 @@ Test(recovery, loses_only_the_group_whose_vote_is_gone)
         rig_settle(&r);
         rig_reopen(&r);
     }
+    cr_assert_eq(rig_stats(&r).groups_lost, 1);
     store_group_delete(r.store, 17);
+    cr_assert_eq(rig_stats(&r).groups_lost, 0);
     rig_create(&r, 17);
     rig_settle(&r);
     rig_reopen(&r);
