@@ -403,10 +403,10 @@ struct broker_config {
      * sends is listened to any more, and it must start again. */
     void (*on_given_up)(void *arg);
     /* The cluster does not know this node as what it takes itself for; TEXT
-     * says why. It must not go on. BROKER_ROLLED_BACK: its data are an old copy;
-     * BROKER_DAMAGED: its replica of the metadata has lost its memory; with
-     * both, set the data aside and start blank. BROKER_REMOVED: it was removed;
-     * stop. May be NULL. */
+     * says why. It must not go on. BROKER_ROLLED_BACK: its data are an old
+     * copy; BROKER_DAMAGED: its replica of the metadata has lost its memory;
+     * with both, set the data aside and start blank. BROKER_REMOVED: it was
+     * removed; stop. May be NULL. */
     void (*on_unwelcome)(void *arg, enum broker_unwelcome why,
                          const char *text);
     /* Shard 0: the metadata are current and their nodes are not what was told

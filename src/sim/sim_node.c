@@ -126,14 +126,6 @@ on_damage(void *arg, const struct store_damage *damage)
     }
 }
 
-static void
-on_lost(void *arg, qr_group_id group, qr_replica_id replica)
-{
-    struct sim_shard *s = arg;
-
-    broker_lost_replica(s->broker, group, replica);
-}
-
 static enum qr_unknown
 on_unknown(void *arg, qr_group_id group, qr_node_id from)
 {
