@@ -56,7 +56,7 @@ static const struct {
     [SIM_SLOW_DISK] = {"slow_disk", ANY_NODE, "delay_us", NULL, false},
     [SIM_CLOCK] = {"clock", ANY_NODE, "forward_ms", "back_ms", false},
     [SIM_TRANSFER] = {"transfer", ANY_NODE, "pick", NULL, false},
-    [SIM_FULL_DISK] = {"full_disk", ANY_NODE, "room", NULL, true},
+    [SIM_FULL_DISK] = {"full_disk", ANY_NODE, "room", NULL, false},
     [SIM_ROT] = {"rot", FRAIL_NODE, "bits", NULL, true},
     [SIM_DISK_LOST] = {"disk_lost", FRAIL_NODE, NULL, NULL, false},
     [SIM_ROLL_BACK] = {"roll_back", FRAIL_NODE, NULL, NULL, false},

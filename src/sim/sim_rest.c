@@ -137,6 +137,10 @@ look_at_stored(void *arg, const struct store_group_info *info)
         say(l, "I9: node %u still stores deleted group %llu",
             l->world->ids[l->node], (unsigned long long)info->id);
     }
+    if (info->is_lost) {
+        say(l, "I10: node %u has not replaced damaged group %llu",
+            l->world->ids[l->node], (unsigned long long)info->id);
+    }
 }
 
 static void
@@ -154,10 +158,9 @@ look_at_disk(struct look *l)
             l->world->ids[l->node], (unsigned long long)stats.disk_bytes,
             (unsigned long long)stats.live_bytes);
     }
-    if (stats.damaged > 0 || stats.groups_lost > 0) {
-        say(l, "I10: node %u has %llu damaged entries and %llu damaged groups",
-            l->world->ids[l->node], (unsigned long long)stats.damaged,
-            (unsigned long long)stats.groups_lost);
+    if (stats.damaged > 0) {
+        say(l, "I10: node %u has %llu damaged entries", l->world->ids[l->node],
+            (unsigned long long)stats.damaged);
     }
 }
 

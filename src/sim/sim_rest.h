@@ -14,7 +14,7 @@ enum {
     REST_TEXT_SIZE = 200,
     REST_LEADER_S = 5, /* after the last fault each group has a leader */
     /* Of a shard's log, beyond twice what is live. */
-    REST_SLACK_SEGMENTS = 64
+    REST_SLACK_SEGMENTS = 8
 };
 
 /* Whether each queue and the metadata have a leader that serves; otherwise WHY
