@@ -191,7 +191,9 @@ int qr_group_transfer(struct qr_group *group, qr_node_id node);
  * or lost: while a majority of what remains is there, the change commits.
  * 0: submitted, and it may still be lost with the leadership; -QR_ENOTLEADER;
  * -QR_EBUSY: another change is not yet committed; -QR_ENOENT; -QR_EEXIST;
- * -QR_EINVAL: the leader itself, QR_MEMBERS_MAX, or an id without a node. */
+ * -QR_EINVAL: the leader itself, QR_MEMBERS_MAX, or an id without a node;
+ * -QR_ENOQUORUM: of the voters that remained no majority is linked and well, so
+ * remove those that are not first. */
 int qr_group_add(struct qr_group *group, qr_replica_id replica);
 int qr_group_promote(struct qr_group *group, qr_replica_id replica);
 int qr_group_remove(struct qr_group *group, qr_replica_id replica);

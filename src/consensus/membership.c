@@ -139,6 +139,31 @@ qr_group_promote(struct qr_group *g, qr_replica_id replica)
     return -QR_EBUSY;
 }
 
+/* Whether a majority of the voters without REPLICA can be reached: otherwise
+ * its removal could not commit, and nothing after it. */
+static bool
+keeps_quorum(const struct qr_group *g, qr_replica_id replica)
+{
+    const struct raft_configuration *c = &g->raft.configuration;
+    struct env *env = g->host->env;
+    unsigned voters = 0;
+    unsigned able = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    for (unsigned i = 0; i < c->n; i++) {
+        qr_replica_id id = c->servers[i].id;
+
+        if (id == replica || c->servers[i].role != RAFT_VOTER) {
+            continue;
+        }
+        voters++;
+        able +=
+            id == g->self || (env->ops->is_linked(env, qr_replica_node(id)) &&
+                              !lost_is_known(g, id));
+    }
+    return 2 * able > voters;
+}
+
 int
 qr_group_remove(struct qr_group *g, qr_replica_id replica)
 {
@@ -154,6 +179,9 @@ qr_group_remove(struct qr_group *g, qr_replica_id replica)
     }
     if (server_find(g, replica) == NULL) {
         return -QR_ENOENT;
+    }
+    if (!keeps_quorum(g, replica)) {
+        return -QR_ENOQUORUM;
     }
     intend(g, INTENT_REMOVE, replica);
     return 0;

@@ -31,8 +31,8 @@ enum faults {
     ROT     /* of single entries */
 };
 
-/* What a replica has stored, and what of that another batch follows. In the
- * last batch rot cannot be told from a write that a power cut tore. */
+/* What a replica has stored, and what of that another batch follows: in the last
+ * one rot cannot be told from a torn write. */
 struct stored {
     qr_index index;
     uint64_t batch;
@@ -191,7 +191,8 @@ do_change(struct schedule *s)
         }
     } else if (m->role != QR_ROLE_VOTER && chance(s, 70)) {
         (void)qr_group_promote(g, m->id);
-    } else if (voters > (s->has_rot ? 3U : 1U) || m->role != QR_ROLE_VOTER) {
+    } else if (!s->has_losses &&
+               (voters > (s->has_rot ? 3U : 1U) || m->role != QR_ROLE_VOTER)) {
         (void)qr_group_remove(g, m->id);
     }
 }
@@ -491,7 +492,6 @@ is_member(struct schedule *s, qr_group_id group, qr_node_id node)
     return is_one;
 }
 
-/* Wait until all that is live on NODE has been repaired. */
 static void
 scrub(struct schedule *s, qr_group_id group, qr_node_id node)
 {

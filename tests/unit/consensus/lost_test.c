@@ -128,6 +128,22 @@ Test(lost, it_gives_no_majority)
     cluster_free(&c);
 }
 
+Test(lost, who_is_well_is_not_removed_before_it)
+{
+    struct cluster *c = three(10);
+    qr_node_id at;
+
+    lose_third(c);
+    cluster_run(c, 2 * QR_LOST_MS);
+    at = cluster_leader(c, GROUP);
+    cr_assert_eq(
+        qr_group_remove(cluster_group(c, at, GROUP), cluster_replica(3 - at)),
+        -QR_ENOQUORUM, "the rest would be a leader and a lost one");
+    cr_assert_eq(
+        qr_group_remove(cluster_group(c, at, GROUP), cluster_replica(3)), 0);
+    cluster_free(&c);
+}
+
 Test(lost, it_is_still_lost_after_a_restart)
 {
     struct cluster *c = three(3);
