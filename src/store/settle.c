@@ -421,8 +421,10 @@ settle(struct replay *rp, struct life *life)
     OBJ_CHECK(g, GROUP_MAGIC);
     group_log_init(&fresh);
     group_stage_sort(NULL, g);
-    qsort_r(life->copies, life->copies_count, sizeof(*life->copies),
-            compare_copies, s);
+    if (life->copies_count > 0) { /* of NULL nothing may be sorted */
+        qsort_r(life->copies, life->copies_count, sizeof(*life->copies),
+                compare_copies, s);
+    }
     ok = settle_header(rp, life) && !life->is_lost &&
          settle_snapshot(rp, life, &fresh) && settle_tail(rp, life, &fresh);
     if (!ok) {
