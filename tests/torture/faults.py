@@ -47,6 +47,9 @@ class Fault:
     def end(self):
         raise NotImplementedError
 
+    def whole(self):
+        """The cluster is whole again: what must be so now."""
+
     def hold(self):
         """While it lasts."""
         self.context.sleep(self.random.uniform(*self.hold_s))
@@ -426,13 +429,13 @@ class DiskFull(Fault):
             self.hosts.empty_disk(n)
 
 
-@kind("disk-lost", why_off="a node whose disk was lost serves nothing",
-      alone=True, hold_s=(0.0, 5.0))
+@kind("disk-lost", alone=True, hold_s=(0.0, 5.0))
 class DiskLost(Fault):
     """A node comes back with an empty data directory."""
 
     def begin(self):
         self.victim = self.one()
+        self.id = self.context.node_id(self.victim)
         self.kill(self.victim)
         self.hosts.lose_data(self.victim)
         return f"n{self.victim}"
@@ -440,15 +443,22 @@ class DiskLost(Fault):
     def end(self):
         self.launch(self.victim)
 
+    def whole(self):
+        """I8: it is another node than the one that it was."""
+        now = self.context.node_id(self.victim)
+        if now == self.id or now is None:
+            self.context.found("I8", f"n{self.victim} lost its memory and is "
+                               f"node {now} still")
 
-@kind("disk-old", why_off="a node with an old disk is not recognised",
-      alone=True, hold_s=(5.0, 12.0))
-class DiskOld(Fault):
+
+@kind("disk-old", alone=True, hold_s=(5.0, 12.0))
+class DiskOld(DiskLost):
     """A node comes back with a copy of its data from a while ago. It ran
     since: it may have voted and stored more than the copy knows."""
 
     def begin(self):
         self.victim = self.one()
+        self.id = self.context.node_id(self.victim)
         self.copy = self.hosts.path(f"old{self.victim}")
         self.kill(self.victim)
         shutil.copytree(self.hosts.data(self.victim), self.copy)
@@ -463,8 +473,7 @@ class DiskOld(Fault):
         self.launch(self.victim)
 
 
-@kind("rot", why_off="rot is not repaired",
-      alone=True, hold_s=(0.0, 3.0))
+@kind("rot", alone=True, hold_s=(0.0, 3.0))
 class Rot(Fault):
     """Bytes flip in the segments of one node while it is stopped. Always the
     same one: what has rotted and was not read yet must be whole elsewhere."""

@@ -153,6 +153,15 @@ class Run:
                if row["leader"] and row["name"] in QUEUES.values()]
         return int(self.random.choice(led)[1:]) if led else None
 
+    def node_id(self, n):
+        """The cluster's number for node N, or None."""
+        for asked in self.hosts.running():
+            status = self.hosts.try_ctl(asked, "cluster_status")
+            for row in status["nodes"] if status else ():
+                if row["node"] == f"n{n}":
+                    return row["id"]
+        return None
+
     def list_queues(self, *columns):
         for n in self.hosts.running():
             rows = self.hosts.try_ctl(n, "list_queues", "name", "leader",
@@ -317,6 +326,8 @@ class Run:
         if recovery is None:
             return False
         row["recovery"] = recovery
+        for fault in chosen:
+            fault.whole()
         self.say(f"    whole {recovery:.2f} s after the end")
         self.sleep(self.random.uniform(1.0, 5.0))
         return True
