@@ -521,6 +521,9 @@ client_on_connect(void *arg, struct stream *stream, int uv_error)
         return;
     }
     c->stream = stream;
+    if (c->setup->tls != NULL) {
+        stream_secure(stream, c->setup->tls, false);
+    }
     stream_start(stream, &events);
     stream_set_drain(stream, CLIENT_BACKLOG_LOW, CLIENT_BACKLOG_HIGH);
     client_write(c, protocol_header, sizeof(protocol_header));

@@ -80,12 +80,15 @@ struct client_events {
 };
 
 /* What clients have in common; borrowed by them. */
+struct ssl_ctx_st;
+
 struct client_setup {
     struct net *net;
     const char *user;
     const char *password;
     const char *vhost;
-    uint16_t heartbeat_s; /* wanted; 0: none */
+    uint16_t heartbeat_s;   /* wanted; 0: none */
+    struct ssl_ctx_st *tls; /* NULL: plain */
 };
 
 /* Embed in its owner; pinned while it is not down. */

@@ -75,6 +75,7 @@ struct bench_options {
     struct bench_hosts consume_hosts;
     struct bench_pids pids;
     struct bench_probes probes;
+    const char *tls;
     const char *user;
     const char *password;
     const char *vhost;

@@ -3,6 +3,7 @@
  * stages that clean up come last, and each stage has its time. */
 #include "bench/run.h"
 
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include "bench/clock.h"
 #include "bench/run_priv.h"
 #include "net/net.h"
+#include "net/tls_context.h"
 
 static bool
 has_traffic(const struct run *r)
@@ -437,7 +439,7 @@ watch_signal(struct run *r, uv_signal_t *handle, int number)
 
 static void
 run_init(struct run *r, const struct bench_options *o,
-         struct bench_result *result)
+         struct bench_result *result, SSL_CTX *tls)
 {
     int rv = uv_loop_init(&r->loop);
 
@@ -453,6 +455,7 @@ run_init(struct run *r, const struct bench_options *o,
         .password = o->password,
         .vhost = o->vhost,
         .heartbeat_s = (uint16_t)o->heartbeat,
+        .tls = tls,
     };
     rv = uv_prepare_init(&r->loop, &r->flush);
     ASSERT(rv == 0);
@@ -524,15 +527,22 @@ run_status(const struct run *r)
 int
 bench_run(const struct bench_options *o, struct bench_result *result)
 {
-    struct run *r = mem_zalloc(1, sizeof(*r));
+    struct run *r = NULL;
+    SSL_CTX *tls = NULL;
     int status = 0;
 
-    run_init(r, o, result);
+    if (o->tls[0] != '\0' &&
+        tls_context_client(o->tls, &tls, &result->error) != 0) {
+        return BENCH_FAILED;
+    }
+    r = mem_zalloc(1, sizeof(*r));
+    run_init(r, o, result, tls);
     (void)uv_run(&r->loop, UV_RUN_DEFAULT);
     ASSERT(r->is_over);
     run_measure_finish(r);
     status = run_status(r);
     run_deinit(r);
     mem_free(r);
+    SSL_CTX_free(tls);
     return status;
 }

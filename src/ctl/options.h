@@ -46,8 +46,8 @@ void options_request(const struct ctl_options *o, const char *password,
                      struct buf *out);
 /* Whether the command wants a password and has none. */
 bool options_want_password(const struct ctl_options *o);
-/* If one of ARGC words at ARGV, of which O was parsed, is a password: keep it in
- * O and overwrite it there, so that it is gone from the process list. Words
+/* If one of ARGC words at ARGV, of which O was parsed, is a password: keep it
+ * in O and overwrite it there, so that it is gone from the process list. Words
  * longer than a password may be stay: they are refused anyway. */
 void options_hide_password(struct ctl_options *o, char *const *argv,
                            size_t argc);

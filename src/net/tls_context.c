@@ -395,6 +395,29 @@ check(const struct tls_config *c, struct error *err)
 }
 
 int
+tls_context_client(const char *cafile, struct ssl_ctx_st **out,
+                   struct error *err)
+{
+    SSL_CTX *ctx = NULL;
+
+    ERR_clear_error();
+    ctx = SSL_CTX_new(TLS_client_method());
+    ASSERT(ctx != NULL);
+    (void)SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+    (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    if (SSL_CTX_load_verify_file(ctx, cafile) != 1) {
+        SSL_CTX_free(ctx);
+        return error_set(err, QR_EINVAL,
+                         "%s: %s; certificates of authorities in PEM form are "
+                         "expected",
+                         cafile, reason());
+    }
+    *out = ctx;
+    return 0;
+}
+
+int
 tls_context_new(const struct tls_config *c, struct ssl_ctx_st **out,
                 struct tls_validity *validity, struct error *err)
 {

@@ -53,6 +53,12 @@ MUST_USE int tls_context_new(const struct tls_config *config,
                              struct ssl_ctx_st **out,
                              struct tls_validity *validity, struct error *err);
 
+/* A context for clients that trust the authorities in CAFILE; free with
+ * SSL_CTX_free(). Which name the server's certificate has is not looked at.
+ * -QR_EINVAL, ERR names the file. */
+MUST_USE int tls_context_client(const char *cafile, struct ssl_ctx_st **out,
+                                struct error *err);
+
 /* Whether NAME is a cipher suite that this build of OpenSSL has. */
 bool tls_cipher_is_known(const char *name);
 

@@ -274,3 +274,17 @@ Test(tls_context, a_store_starts_with_what_has_expired)
     cr_assert_eq(tls_store_new(&config, &s, &err), -QR_EINVAL);
     cr_expect_null(s);
 }
+
+Test(tls_context, a_client_trusts_a_file)
+{
+    struct error err = {""};
+    SSL_CTX *ctx = NULL;
+
+    cr_assert_eq(tls_context_client(ca, &ctx, &err), 0, "%s", err.text);
+    cr_expect_eq(SSL_CTX_get_verify_mode(ctx), SSL_VERIFY_PEER);
+    SSL_CTX_free(ctx);
+    ctx = NULL;
+    cr_assert_eq(tls_context_client(key, &ctx, &err), -QR_EINVAL);
+    cr_expect_null(ctx);
+    cr_expect_not_null(strstr(err.text, key), "%s", err.text);
+}
