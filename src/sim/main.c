@@ -77,7 +77,6 @@ static const char usage[] =
     "      --without LIST leave these faults away, as in 3,7-9\n"
     "      --only LIST    leave all others away; 0 leaves none\n"
     "      --off KIND     leave away the faults of a kind\n"
-    "      --all          also faults that the broker does not yet survive\n"
     "      --print-plan   print the plan, and end\n"
     "      --trace        print what happens\n"
     "      --no-shrink    do not make a failure's plan smaller\n"
@@ -187,9 +186,6 @@ set_option(struct options *o, int option, const char *text)
     case 'n':
         o->shrink_seconds = 0;
         return GO_ON;
-    case 'a':
-        o->wishes.all_kinds = true;
-        return GO_ON;
     case 'm':
         return choose_mutation(text);
     case 'f':
@@ -240,7 +236,6 @@ parse(int argc, char **argv, struct options *o)
         {"print-plan", no_argument, NULL, 'P'},
         {"trace", no_argument, NULL, 'T'},
         {"no-shrink", no_argument, NULL, 'n'},
-        {"all", no_argument, NULL, 'a'},
         {"mutation", required_argument, NULL, 'm'},
         {"first", no_argument, NULL, 'f'},
         {"go-on", no_argument, NULL, 'g'},
@@ -352,7 +347,6 @@ put_command(const struct options *o, const struct sim_plan *plan,
         if (full->clients != plan->clients || o->wishes.clients != 0) {
             buf_putf(out, " --clients %" PRIu64, plan->clients);
         }
-        buf_putf(out, "%s", o->wishes.all_kinds ? " --all" : "");
         if (o->wishes.nodes != 0) {
             buf_putf(out, " --nodes %" PRIu64, o->wishes.nodes);
         }

@@ -186,6 +186,14 @@ on_given_up(void *arg)
     s->node->config.on_given_up(s->node->config.arg, s->node->config.id);
 }
 
+static void
+on_lost(void *arg, qr_group_id group, qr_replica_id replica)
+{
+    struct sim_shard *s = arg;
+
+    broker_lost_replica(s->broker, group, replica);
+}
+
 /* Start again, in a moment. */
 static void
 leave(struct sim_node *n, bool sets_aside, const char *why)

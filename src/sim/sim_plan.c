@@ -40,27 +40,26 @@ static const struct {
     enum target target;
     const char *a; /* names of the parameters, NULL: none */
     const char *b;
-    bool is_early; /* the broker does not yet survive it */
 } kinds[] = {
-    [SIM_WEATHER] = {"weather", NOBODY, "delay_us", "loss_per_million", false},
-    [SIM_DUPLICATES] = {"duplicates", NOBODY, "frames", NULL, false},
-    [SIM_CRASH] = {"crash", ANY_NODE, NULL, NULL, false},
-    [SIM_POWER] = {"power", ANY_NODE, NULL, NULL, false},
-    [SIM_POWER_ALL] = {"power_all", NOBODY, "first", "apart_us", false},
-    [SIM_RECOVERY] = {"recovery", ANY_NODE, "changes", "after_us", false},
-    [SIM_HALVES] = {"halves", NOBODY, "side", NULL, false},
-    [SIM_ONE_WAY] = {"one_way", NOBODY, "side", NULL, false},
-    [SIM_RING] = {"ring", NOBODY, "first", NULL, false},
-    [SIM_FLAP] = {"flap", NOBODY, "side", "period_us", false},
-    [SIM_PAUSE] = {"pause", ANY_NODE, NULL, NULL, false},
-    [SIM_SLOW_DISK] = {"slow_disk", ANY_NODE, "delay_us", NULL, false},
-    [SIM_CLOCK] = {"clock", ANY_NODE, "forward_ms", "back_ms", false},
-    [SIM_TRANSFER] = {"transfer", ANY_NODE, "pick", NULL, false},
-    [SIM_FULL_DISK] = {"full_disk", ANY_NODE, "room", NULL, false},
-    [SIM_ROT] = {"rot", FRAIL_NODE, "bits", NULL, true},
-    [SIM_DISK_LOST] = {"disk_lost", FRAIL_NODE, NULL, NULL, false},
-    [SIM_ROLL_BACK] = {"roll_back", FRAIL_NODE, NULL, NULL, false},
-    [SIM_SPOIL] = {"spoil", FRAIL_NODE, "sectors", NULL, true},
+    [SIM_WEATHER] = {"weather", NOBODY, "delay_us", "loss_per_million"},
+    [SIM_DUPLICATES] = {"duplicates", NOBODY, "frames", NULL},
+    [SIM_CRASH] = {"crash", ANY_NODE, NULL, NULL},
+    [SIM_POWER] = {"power", ANY_NODE, NULL, NULL},
+    [SIM_POWER_ALL] = {"power_all", NOBODY, "first", "apart_us"},
+    [SIM_RECOVERY] = {"recovery", ANY_NODE, "changes", "after_us"},
+    [SIM_HALVES] = {"halves", NOBODY, "side", NULL},
+    [SIM_ONE_WAY] = {"one_way", NOBODY, "side", NULL},
+    [SIM_RING] = {"ring", NOBODY, "first", NULL},
+    [SIM_FLAP] = {"flap", NOBODY, "side", "period_us"},
+    [SIM_PAUSE] = {"pause", ANY_NODE, NULL, NULL},
+    [SIM_SLOW_DISK] = {"slow_disk", ANY_NODE, "delay_us", NULL},
+    [SIM_CLOCK] = {"clock", ANY_NODE, "forward_ms", "back_ms"},
+    [SIM_TRANSFER] = {"transfer", ANY_NODE, "pick", NULL},
+    [SIM_FULL_DISK] = {"full_disk", ANY_NODE, "room", NULL},
+    [SIM_ROT] = {"rot", FRAIL_NODE, "bits", NULL},
+    [SIM_DISK_LOST] = {"disk_lost", FRAIL_NODE, NULL, NULL},
+    [SIM_ROLL_BACK] = {"roll_back", FRAIL_NODE, NULL, NULL},
+    [SIM_SPOIL] = {"spoil", FRAIL_NODE, "sectors", NULL},
 };
 
 const char *
@@ -168,7 +167,7 @@ fault_add(struct sim_plan *p, enum sim_fault_kind kind, uint64_t at_us,
 
 /* Which kinds there are, and how often; returns the sum. */
 static uint64_t
-pick_weights(struct rng *rng, bool is_all, uint64_t weights[SIM_FAULT_KINDS])
+pick_weights(struct rng *rng, uint64_t weights[SIM_FAULT_KINDS])
 {
     uint64_t sum = 0;
 
@@ -176,7 +175,6 @@ pick_weights(struct rng *rng, bool is_all, uint64_t weights[SIM_FAULT_KINDS])
         uint64_t weight = rng_between(rng, 1, WEIGHT_MAX);
 
         weights[i] = rng_chance(rng, 500000) ? weight : 0;
-        weights[i] = is_all || !kinds[i].is_early ? weights[i] : 0;
         sum += weights[i];
     }
     return sum;
@@ -198,10 +196,10 @@ pick_kind(struct rng *rng, const uint64_t weights[SIM_FAULT_KINDS],
 }
 
 static void
-make_faults(struct sim_plan *p, struct rng *rng, bool is_all)
+make_faults(struct sim_plan *p, struct rng *rng)
 {
     uint64_t weights[SIM_FAULT_KINDS];
-    uint64_t sum = pick_weights(rng, is_all, weights);
+    uint64_t sum = pick_weights(rng, weights);
     /* Now and then a storm: elections upon elections, starts upon starts. */
     uint64_t every_us = rng_chance(rng, 200000)
                             ? rng_between(rng, US / 50, US / 10)
@@ -254,7 +252,7 @@ sim_plan_make(struct sim_plan *p, const struct sim_wishes *wishes)
     p->snapshot_bytes = rng_between(&rng, 4 << 10, 256 << 10);
     p->snapshot_entries = rng_between(&rng, 20, 2000);
     p->frail = rng_between(&rng, 1, p->nodes);
-    make_faults(p, &rng, wishes->all_kinds);
+    make_faults(p, &rng);
 }
 
 /* ---- printing ---- */

@@ -85,7 +85,6 @@ struct sim_wishes {
     uint64_t shards;
     uint64_t clients;
     uint64_t seconds; /* not 0 */
-    bool all_kinds;   /* also those that the broker does not yet survive */
 };
 
 /* The plan of WISHES->seed. */

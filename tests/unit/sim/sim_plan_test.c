@@ -12,7 +12,7 @@
 static struct sim_plan *
 plan(uint64_t seed)
 {
-    struct sim_wishes wishes = {.seed = seed, .seconds = 20, .all_kinds = true};
+    struct sim_wishes wishes = {.seed = seed, .seconds = 20};
     struct sim_plan *p = mem_zalloc(1, sizeof(*p));
 
     sim_plan_make(p, &wishes);
