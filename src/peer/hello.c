@@ -165,8 +165,10 @@ hello_decode(const struct frame *frame, struct peers_identity *out)
         id.node = hello->node;
         id.starts.boot = hello->boot;
         id.starts.count = (uint32_t)hello->n_starts;
-        memcpy(id.starts.process, hello->starts,
-               hello->n_starts * sizeof(hello->starts[0]));
+        if (hello->n_starts > 0) { /* else there is no array */
+            memcpy(id.starts.process, hello->starts,
+                   hello->n_starts * sizeof(hello->starts[0]));
+        }
         id.shards = (uint16_t)hello->shards;
         id.protocol_min = hello->protocol_min;
         id.protocol_max = hello->protocol_max;
