@@ -2,8 +2,9 @@
 # The whole test suite, in all build set-ups. tests/run.sh --help says more.
 #
 # A stage is a function stage_NAME below: it runs in a subshell with -e, its
-# output goes to build/logs/NAME.log, and a non-zero exit fails it. Stages run
-# one after the other; each uses both cores itself.
+# output goes to build/logs/NAME.log, and a non-zero exit fails it; 77 says that
+# this machine cannot run it. Stages run one after the other; each uses both
+# cores itself.
 set -uo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -58,6 +59,7 @@ Long, each a stage too:
 Environment:
   JOBS         parallel jobs (default: the number of cores, $jobs)
   SIM_SEEDS    seeds to simulate (default: $sim_seeds)
+  TORTURE_MINUTES  of the stage torture (default: $torture_minutes)
 
 Needs what deploy/setup.sh installs. Each stage's output is in
 build/logs/STAGE.log. Exits 0 if all passed.
@@ -218,12 +220,12 @@ stage_mutations() {
 stage_torture() {
     build_gcc
     PATH=/usr/bin:$PATH QUORATE_BUILD=$top/build/gcc \
-        tests/torture/run.sh --minutes "$torture_minutes"
+        tests/torture/run.sh --minutes "${TORTURE_MINUTES:-$torture_minutes}"
 }
 
 # Run one stage, time it, and add its line to the summary.
 run_stage() {
-    local name=$1 start=$SECONDS result=passed
+    local name=$1 start=$SECONDS result=passed code=0
     local log=$logs/$name.log
     printf '%-16s ' "$name"
     # set -e is ignored left of ||, hence a shell of its own.
@@ -231,13 +233,19 @@ run_stage() {
         set -e
         "stage_${name//-/_}"
     ) > "$log" 2>&1 < /dev/null &
-    if ! wait $!; then
+    wait $! || code=$?
+    if [ "$code" -eq 77 ]; then
+        result=SKIPPED
+    elif [ "$code" -ne 0 ]; then
         result=FAILED
         failed+=("$name")
     fi
     summary+=("$(printf '%-16s %-7s %5d s' "$name" "$result" \
         "$((SECONDS - start))")")
     printf '%-7s %5d s\n' "$result" "$((SECONDS - start))"
+    if [ "$result" = SKIPPED ]; then
+        grep -a SKIPPED "$log" | sed 's/^/    /'
+    fi
     if [ "$result" = FAILED ]; then
         # Compile errors or broken rules if there are any, else the end.
         grep -aE 'error:|^FAILED:|^[^ ]+:[0-9]+: .* \[[a-z-]+\]$' "$log" |
