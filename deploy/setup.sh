@@ -30,6 +30,8 @@ packages=(
     # Integration tests and the scripts of deploy/.
     python3 python3-pika python3-aio-pika amqp-tools
     iproute2 procps openssl jq mandoc
+    # Torture tests: hosts with file systems of their own.
+    e2fsprogs mount util-linux
     # Fetching the raft source package.
     dpkg-dev xz-utils
 )

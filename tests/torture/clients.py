@@ -3,11 +3,11 @@ connections of its own, from one node to the next when theirs fails.
 
   clients.py SPECIFICATION EVENTS_FOLDER
 
-The specification is JSON: {"nodes": [addresses], "port", "seed",
-"exchanges": {number: name}, "queues": {number: name}, "workers": [{"kind",
-"name", ...}]}. Words on standard input: `hold` and no consumer settles
-anything until `go`; `quiet` ends publishing; `stop`, or its end, ends all. What each worker does and sees goes to its file
-(events.py)."""
+The specification is JSON: {"nodes": [addresses], "port", "seed", "queues":
+{number: name}, "workers": [{"kind", "name", ...}]}. Words on standard input:
+`hold` and no consumer settles anything until `go`; `quiet` ends publishing;
+`stop`, or the input's end, ends all. What each worker does and sees goes to
+its file (events.py)."""
 import json
 import os
 import random
