@@ -265,6 +265,15 @@ session_move(struct sim_amqp *s, enum session_state state)
     s->since_us = session_now(s);
 }
 
+/* Deadlines begin now: the broker did not read, or the client did not. */
+static void
+session_ask_anew(struct sim_amqp *s)
+{
+    for (size_t i = 0; i < SIM_AMQP_CHANNELS; i++) {
+        s->channels[i].asked_us = session_now(s);
+    }
+}
+
 static void
 session_connection_method(struct sim_amqp *s, const struct amqp_method *m)
 {
@@ -277,6 +286,7 @@ session_connection_method(struct sim_amqp *s, const struct amqp_method *m)
         s->is_blocked = true;
     } else if (m->id == AMQP_connection_unblocked) {
         s->is_blocked = false;
+        session_ask_anew(s);
     } else if (m->id == AMQP_connection_start && s->state == SESSION_HEADER) {
         session_start_ok(s);
         session_move(s, SESSION_TUNING);
@@ -565,12 +575,6 @@ session_on_data(void *arg)
 }
 
 static void
-session_on_drained(void *arg)
-{
-    (void)arg;
-}
-
-static void
 session_on_closed(void *arg)
 {
     struct sim_amqp *s = arg;
@@ -627,10 +631,8 @@ sim_amqp_open(struct sim_amqp *s, const struct sim_amqp_config *config,
                                    .delay_max_us = config->delay_max_us,
                                    .chop_per_million = config->chop_per_million,
                                    .window = config->window};
-    struct sim_wire_events events = {.arg = s,
-                                     .on_data = session_on_data,
-                                     .on_drained = session_on_drained,
-                                     .on_closed = session_on_closed};
+    struct sim_wire_events events = {
+        .arg = s, .on_data = session_on_data, .on_closed = session_on_closed};
 
     OBJ_CHECK(s, AMQP_MAGIC);
     ASSERT(s->state == SESSION_AWAY);
@@ -697,9 +699,7 @@ sim_amqp_read(struct sim_amqp *s, bool on)
     s->is_reading = on;
     s->heard_us = session_now(s); /* who does not listen does not hear */
     if (on) {
-        for (size_t i = 0; i < SIM_AMQP_CHANNELS; i++) {
-            s->channels[i].asked_us = session_now(s);
-        }
+        session_ask_anew(s);
         sim_wire_poke(s->wire, SIM_WIRE_CLIENT);
     }
 }

@@ -14,7 +14,9 @@
 enum {
     SETTLE_TICK_US = 40000,
     WORK_US_MIN = 100000, /* at a stretch */
-    WORK_US_MAX = 3000000,
+    WORK_US_MAX = 1000000,
+    REST_US_MAX = 15000000,
+    START_US_MAX = 4000000, /* its first work begins before this */
     STALL_US_MAX = 6000000,
     CHANNEL_NUMBERS = 2000
 };
@@ -294,8 +296,8 @@ client_change_phase(struct sim_client *c)
 
     if (client_now(c) >= c->phase_end_us && c->config.rest_factor > 0) {
         c->is_resting = !c->is_resting;
-        c->phase_end_us = client_now(c) +
-                          length * (c->is_resting ? c->config.rest_factor : 1);
+        length *= c->is_resting ? c->config.rest_factor : 1;
+        c->phase_end_us = client_now(c) + MIN(length, (uint64_t)REST_US_MAX);
     }
 }
 
@@ -348,7 +350,8 @@ sim_client_new(const struct sim_client_config *config)
     ASSERT(config->tick_us <= SIM_CLIENT_TICK_US_MAX);
     c->magic = SIM_CLIENT_MAGIC;
     c->config = *config;
-    c->is_resting = true; /* so that it begins with work */
+    c->is_resting = config->rest_factor > 0;
+    c->phase_end_us = rng_below(client_rng(c), START_US_MAX);
     for (size_t i = 0; i < SIM_AMQP_CHANNELS; i++) {
         ring_init(&c->held[i], sizeof(struct held));
     }

@@ -165,7 +165,7 @@ client_drop_channel(struct sim_client *c, unsigned channel)
     ring_clear(&c->held[channel]);
     if (channel == CHANNEL_CONSUME) {
         c->done = 0;
-        c->is_recovering = false;
+        c->is_recovering = c->is_closing = false;
     }
 }
 
@@ -325,6 +325,9 @@ client_setup_answer(struct sim_client *c, const struct amqp_method *m)
     case AMQP_basic_cancel_ok:
         cancel_answer(c);
         break;
+    case AMQP_channel_close_ok:
+        c->is_closing = false; /* opened again at a tick */
+        return;
     case AMQP_basic_recover_ok:
         c->is_recovering = false;
         break;
@@ -409,6 +412,9 @@ client_on_message(struct sim_client *c, const struct sim_amqp_message *m)
               sub == NULL ? 99 : sub->seen.queue, m->owner,
               m->is_redelivered ? " again" : "", (unsigned long long)m->tag,
               (unsigned long long)m->count);
+    if (c->is_closing && m->id == AMQP_basic_deliver) {
+        return;
+    }
     if (sub == NULL || sub->state == SUB_ASKED || sub->state == SUB_CANCELLED) {
         sim_check_violate(check,
                           "I4: client %u got message %llu for '%s', which "
@@ -555,6 +561,23 @@ settle_some(struct sim_client *c, unsigned channel)
     }
 }
 
+/* channel.close: what is held goes back when the node hears of it, and what is
+ * on the way counts for nothing. */
+static void
+client_close_consuming(struct sim_client *c)
+{
+    struct amqp_method m = {.id = AMQP_channel_close};
+
+    if (sim_amqp_channel_is_open(c->amqp, CHANNEL_CONSUME) &&
+        !sim_amqp_is_asking(c->amqp, CHANNEL_CONSUME)) {
+        client_drop_channel(c, CHANNEL_CONSUME);
+        m.channel_close.reply_code = 200;
+        m.channel_close.reply_text = amqp_text("done");
+        c->is_closing = true;
+        sim_amqp_ask(c->amqp, CHANNEL_CONSUME, &m);
+    }
+}
+
 void
 client_settle(struct sim_client *c)
 {
@@ -571,5 +594,8 @@ client_settle(struct sim_client *c)
     }
     if (!c->is_settling_down && rng_chance(client_rng(c), 2000)) {
         client_cancel(c);
+    }
+    if (!c->is_settling_down && rng_chance(client_rng(c), 1000)) {
+        client_close_consuming(c);
     }
 }

@@ -100,6 +100,7 @@ struct sim_client {
     qr_node_id node;
     unsigned done; /* steps of the setup that are */
     bool consumes_other;
+    bool is_closing;    /* the consuming channel, and nothing of it counts */
     bool is_recovering; /* what comes now has been returned already */
     uint32_t prefetch;
     struct sub subs[SUBS];

@@ -11,11 +11,13 @@
 #include "amqp/connection_priv.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/rng.h"
 #include "base/slice.h"
 #include "base/timer.h"
 #include "broker/queue_client.h"
 #include "shard/env.h"
 #include "sim/sim_wire.h"
+#include "store/store.h"
 
 enum {
     FRONT_MAGIC = 0x73696672,
@@ -34,6 +36,9 @@ struct sim_front {
     struct list conns;
     struct list dirty;
     size_t conns_count;
+    struct timer watch;
+    bool is_memory_short;
+    bool is_disk_short;
     uint64_t accepted;
     char blocked[REASON_SIZE]; /* why publishers are held up, or "" */
 };
@@ -271,6 +276,50 @@ front_on_turn(void *arg)
     }
 }
 
+/* ---- alarms ---- */
+
+static void
+front_on_alarm(void *arg, const char *reason)
+{
+    struct sim_front *f = arg;
+    struct list *it = NULL;
+
+    OBJ_CHECK(f, FRONT_MAGIC);
+    (void)snprintf(f->blocked, sizeof(f->blocked), "%s",
+                   reason != NULL ? reason : "");
+    list_foreach (it, &f->conns) {
+        struct conn *conn = list_entry(it, struct conn, link);
+
+        if (conn->amqp != NULL) {
+            amqp_connection_block(conn->amqp, reason);
+        }
+    }
+}
+
+static void
+front_watch(void *arg)
+{
+    struct sim_front *f = arg;
+    struct env *env = f->config.env;
+    uint32_t chance = f->is_memory_short ? SIM_FRONT_STILL_PER_MILLION
+                                         : SIM_FRONT_SHORT_PER_MILLION;
+    bool is_disk = store_space(f->config.store) != STORE_SPACE_OK;
+    bool is_memory = f->config.rng != NULL && rng_chance(f->config.rng, chance);
+
+    OBJ_CHECK(f, FRONT_MAGIC);
+    /* Only what changed: tests set alarms of their own. */
+    if (is_memory != f->is_memory_short) {
+        broker_alarm_set(f->config.broker, BROKER_ALARM_MEMORY, is_memory);
+    }
+    if (is_disk != f->is_disk_short) {
+        broker_alarm_set(f->config.broker, BROKER_ALARM_DISK, is_disk);
+    }
+    f->is_memory_short = is_memory;
+    f->is_disk_short = is_disk;
+    timers_start(&env->timers, &f->watch,
+                 env->ops->now_ms(env) + SIM_FRONT_WATCH_MS);
+}
+
 /* ---- the front end ---- */
 
 struct sim_front *
@@ -287,6 +336,9 @@ sim_front_new(const struct sim_front_config *config)
     list_init(&f->dirty);
     meta_route_init(&f->route);
     env_register(config->env, &handler);
+    timer_init(&f->watch, front_watch, f);
+    front_watch(f);
+    broker_on_alarm(config->broker, front_on_alarm, f);
     return f;
 }
 
@@ -296,6 +348,8 @@ sim_front_free(struct sim_front **front, bool is_silent)
     struct sim_front *f = *front;
 
     OBJ_CHECK(f, FRONT_MAGIC);
+    broker_on_alarm(f->config.broker, NULL, NULL);
+    timers_stop(&f->config.env->timers, &f->watch);
     while (!list_is_empty(&f->conns)) {
         struct conn *conn = list_entry(f->conns.next, struct conn, link);
         struct sim_wire *w = conn->wire;
@@ -336,23 +390,6 @@ sim_front_connect(struct sim_front *f, struct sim_wire *w)
     f->conns_count++;
     sim_wire_attach(w, SIM_WIRE_SERVER, &events);
     sim_wire_poke(w, SIM_WIRE_SERVER);
-}
-
-void
-sim_front_block(struct sim_front *f, const char *reason)
-{
-    struct list *it = NULL;
-
-    OBJ_CHECK(f, FRONT_MAGIC);
-    (void)snprintf(f->blocked, sizeof(f->blocked), "%s",
-                   reason != NULL ? reason : "");
-    list_foreach (it, &f->conns) {
-        struct conn *conn = list_entry(it, struct conn, link);
-
-        if (conn->amqp != NULL) {
-            amqp_connection_block(conn->amqp, reason);
-        }
-    }
 }
 
 size_t

@@ -1,5 +1,6 @@
 /* The AMQP front end of one shard of a simulated node: real connections of
- * room amqp on virtual sockets. What daemon/amqp_listener.c is to real ones.
+ * room amqp on virtual sockets. What daemon/amqp_listener.c is to real ones,
+ * and daemon/watch.c to alarms.
  *
  * Besides carrying bytes it answers, for the checker, what the node itself
  * knows of a connection: a client hears of its end later than others may see
@@ -15,17 +16,25 @@
 struct broker;
 struct env;
 struct logger;
+struct rng;
 struct sim_front;
 struct sim_wire;
+struct store;
 
 enum {
-    SIM_FRONT_CONNECTIONS_MAX = 256 /* more are refused */
+    SIM_FRONT_CONNECTIONS_MAX = 256, /* more are refused */
+    SIM_FRONT_WATCH_MS = 500,        /* it looks for shortages */
+    /* Looks that find the memory short, or, after that, still short. */
+    SIM_FRONT_SHORT_PER_MILLION = 2000,
+    SIM_FRONT_STILL_PER_MILLION = 600000
 };
 
 struct sim_front_config {
     struct env *env;
     struct broker *broker;
     const struct logger *log; /* may be NULL */
+    struct store *store;      /* says when the disk is short of space */
+    struct rng *rng;          /* says when the memory is; NULL: never */
     uint16_t heartbeat_s;     /* proposed */
 };
 
@@ -39,8 +48,6 @@ bool sim_front_is_ready(const struct sim_front *f);
 /* A client connects by W, whose server's end this takes; it is accepted in a
  * moment. */
 void sim_front_connect(struct sim_front *f, struct sim_wire *w);
-/* An alarm (REASON) holds publishers up, until REASON NULL. */
-void sim_front_block(struct sim_front *f, const char *reason);
 size_t sim_front_connections(const struct sim_front *f);
 
 /* What the node knows of the server's end of W. */

@@ -281,6 +281,8 @@ start_shard(struct sim_shard *s)
         UNREACHABLE(err.text); /* a node starts, whatever befell its disk */
     }
     front.broker = s->broker;
+    front.store = s->store;
+    front.rng = node->has_shortages ? sim_rng(node->sim) : NULL;
     s->front = sim_front_new(&front);
     return true;
 }

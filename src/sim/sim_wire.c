@@ -248,7 +248,7 @@ wire_relieve(struct sim_wire *w, enum sim_wire_side side)
     bool is_news = end->pipe.out.size > 0;
 
     pipe_take(w, side);
-    if (is_news && end->pipe.out.size == 0) {
+    if (is_news && end->pipe.out.size == 0 && end->events.on_drained != NULL) {
         end->events.on_drained(end->events.arg);
     }
 }

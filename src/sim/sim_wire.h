@@ -48,7 +48,8 @@ struct sim_wire_config {
 struct sim_wire_events {
     void *arg;
     void (*on_data)(void *arg);    /* there may be something to read */
-    void (*on_drained)(void *arg); /* all that was written has been taken */
+    void (*on_drained)(void *arg); /* all that was written has been taken; may
+                                      be NULL */
     void (*on_closed)(void *arg);  /* by the other end: close this one, too */
 };
 

@@ -239,6 +239,7 @@ make_nodes(struct world *w)
         .snapshot_log_bytes = w->plan->snapshot_bytes,
         .snapshot_log_entries = w->plan->snapshot_entries,
         .scrub_rate = SCRUB_RATE,
+        .has_shortages = true,
         .on_given_up = on_given_up,
         .arg = w};
 
