@@ -159,6 +159,28 @@ tell_all(struct broker *b)
     }
 }
 
+/* Forget what others have not repeated; whether any alarm remains. */
+static bool
+forget_stale(struct broker *b)
+{
+    uint64_t now_ms = b->env->ops->now_ms(b->env);
+    bool is_any = false;
+
+    for (size_t i = 0; i < b->alarms->count; i++) {
+        struct alarms_node *n = &b->alarms->nodes[i];
+
+        for (uint16_t s = 0; s < QR_SHARDS_MAX; s++) {
+            bool is_own = n->node == b->env->node && s == b->env->shard;
+
+            if (!is_own && now_ms - n->heard_ms[s] > ALARMS_STALE_MS) {
+                n->bits[s] = 0;
+            }
+            is_any = is_any || n->bits[s] != 0;
+        }
+    }
+    return is_any;
+}
+
 static void
 on_timer(void *arg)
 {
@@ -168,10 +190,12 @@ on_timer(void *arg)
     OBJ_CHECK(b, BROKER_MAGIC);
     if (own_bits(b) != 0) {
         tell_all(b);
-        judge(b); /* there may be more nodes by now */
+    }
+    if (forget_stale(b)) {
         timers_start(&b->env->timers, &b->alarms->timer,
                      now_ms + ALARMS_REPEAT_MS);
     }
+    judge(b); /* there may be more nodes by now, or fewer alarms */
 }
 
 void
@@ -244,6 +268,11 @@ alarms_frame(struct broker *b, struct address from, const struct frame *frame)
     if (n != NULL && from.shard < QR_SHARDS_MAX) {
         n->bits[from.shard] =
             (uint8_t)(frame->arg & (BROKER_ALARM_MEMORY | BROKER_ALARM_DISK));
+        n->heard_ms[from.shard] = b->env->ops->now_ms(b->env);
+        if (n->bits[from.shard] != 0 && !timer_is_running(&b->alarms->timer)) {
+            timers_start(&b->env->timers, &b->alarms->timer,
+                         n->heard_ms[from.shard] + ALARMS_REPEAT_MS);
+        }
         judge(b);
     }
 }

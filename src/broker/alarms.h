@@ -31,6 +31,9 @@ struct broker;
 
 enum {
     ALARMS_REPEAT_MS = 2000,
+    /* What another shard reported and has not repeated for so long is over:
+     * the word that it is may have been lost. */
+    ALARMS_STALE_MS = 4 * ALARMS_REPEAT_MS,
     ALARMS_REASON_SIZE = 128
 };
 
@@ -39,13 +42,14 @@ struct alarms_node {
     qr_node_id node;
     uint16_t shards;
     bool is_linked;
-    uint8_t bits[QR_SHARDS_MAX]; /* enum broker_alarm, by shard */
+    uint8_t bits[QR_SHARDS_MAX];      /* enum broker_alarm, by shard */
+    uint64_t heard_ms[QR_SHARDS_MAX]; /* when it was last said */
 };
 
 struct alarms {
     struct alarms_node nodes[QR_NODES_MAX];
     size_t count;
-    struct timer timer; /* while this shard has something to report */
+    struct timer timer; /* while any shard has something to report */
     char reason[ALARMS_REASON_SIZE]; /* why publishers are blocked, or "" */
     void (*on_change)(void *arg, const char *reason);
     void *arg;

@@ -51,7 +51,7 @@ struct sim_node_config {
     uint64_t snapshot_log_bytes;
     uint64_t snapshot_log_entries;
     uint64_t scrub_rate; /* bytes a second */
-    bool has_shortages; /* of memory, by chance */
+    bool has_shortages;  /* of memory, by chance */
     /* The cluster gave this start up, or its store failed, or its disk has
      * stopped the machine: crash and start the node, later. */
     void (*on_given_up)(void *arg, qr_node_id id);

@@ -128,6 +128,26 @@ Test(alarms, memory_of_any_node_blocks_everywhere)
     rig_deinit(&r);
 }
 
+/* The way is cut for a moment, too short for the link to be noticed as down. */
+Test(alarms, an_alarm_whose_end_is_lost_ends_all_the_same)
+{
+    struct rig r;
+
+    rig_init(&r);
+    broker_alarm_set(broker(&r, 1, 0), BROKER_ALARM_MEMORY, true);
+    pass(&r, 3 * ALARMS_STALE_MS);
+    cr_assert(strncmp(r.told, "low on memory (", 15) == 0, "it is repeated");
+    sim_cut(r.sim, 1, 3, true);
+    broker_alarm_set(broker(&r, 1, 0), BROKER_ALARM_MEMORY, false);
+    pass(&r, 1);
+    sim_cut(r.sim, 1, 3, false);
+    pass(&r, 100);
+    cr_assert(strncmp(r.told, "low on memory (", 15) == 0, "nobody said so");
+    pass(&r, ALARMS_STALE_MS + 2 * ALARMS_REPEAT_MS);
+    cr_assert_str_eq(r.told, "");
+    rig_deinit(&r);
+}
+
 Test(alarms, a_disk_blocks_when_no_majority_has_room)
 {
     struct rig r;
