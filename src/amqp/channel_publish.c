@@ -196,6 +196,7 @@ publish_complete(struct amqp_channel *ch)
     if (routed == 0 && in->is_mandatory) {
         publish_return(ch, &message);
     }
+    ch->c->share_frames += routed; /* each is work */
     publish_reset(ch);
 }
 

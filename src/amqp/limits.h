@@ -23,7 +23,8 @@ enum {
     AMQP_SHORTSTR_MAX = 255,
 
     /* Of what a connection sends, so much is taken in one turn: then the others
-     * have theirs. */
+     * have theirs. A message counts once more for each queue that it goes
+     * to. */
     AMQP_TURN_FRAMES = 1024,
     AMQP_TURN_BYTES = 256 << 10,
 

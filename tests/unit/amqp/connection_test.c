@@ -478,3 +478,27 @@ Test(connection, takes_a_share_of_what_is_sent_in_each_turn)
     client_pump(&c);
     cr_assert_eq(c.heard.size - c.read, 2 * answered);
 }
+
+Test(connection, shares_count_the_queues_that_a_message_goes_to)
+{
+    size_t sent = 0;
+
+    client_open(&c, 1);
+    client_declare(&c, 1, "q");
+    c.now_ms++;
+    for (size_t i = 0; i < AMQP_TURN_FRAMES; i++) {
+        client_put_publish(&c, 1, "", "q", "x", 1, 1);
+    }
+    while (c.is_reading && sent < AMQP_TURN_FRAMES) {
+        struct slice bytes = slice_copy(c.sent.data, c.sent.size);
+        size_t used = amqp_connection_input(c.connection, &bytes);
+
+        slice_unref(&bytes);
+        buf_consume(&c.sent, used);
+        sent++;
+    }
+    /* Method, header, body, and one queue. */
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), AMQP_TURN_FRAMES / 4);
+    client_pump(&c);
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), AMQP_TURN_FRAMES);
+}
