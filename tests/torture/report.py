@@ -9,6 +9,8 @@ import time
 from verdict import CONTRACTS
 
 FINDINGS_SHOWN = 40
+# Contracts that only these kinds of faults put to the test.
+TRIED_BY = {"I8": ("disk-lost", "disk-old"), "I10": ("rot",)}
 
 
 def commit():
@@ -35,9 +37,19 @@ def by_kind(run, verdict):
     return dict(rows)
 
 
+def contracts(verdict, injected):
+    """{contract: findings, or None when nothing tried it}."""
+    return {name: None if not any(kind in injected for kind in
+                                  TRIED_BY.get(name, injected))
+            else sum(c == name for c, _ in verdict.findings)
+            for name in CONTRACTS}
+
+
 def make(run, verdict):
     seconds = time.monotonic() - run.start
     recoveries = sorted(r["recovery"] for r in run.rounds if "recovery" in r)
+    injected = collections.Counter(
+        kind for r in run.rounds for kind in r["kinds"])
     calm_gap = max((verdict.longest_gap(a, min(b, run.quiet_since))
                     for a, b in run.calm if a < run.quiet_since),
                    default=(0.0, None))
@@ -48,16 +60,14 @@ def make(run, verdict):
         "seconds": round(seconds, 1),
         "rounds": len(run.rounds),
         "counts": dict(verdict.counts),
-        "injected": dict(collections.Counter(
-            kind for r in run.rounds for kind in r["kinds"])),
+        "injected": dict(injected),
         "faults": by_kind(run, verdict),
         "recovery_s": {
             "median": recoveries and round(
                 recoveries[len(recoveries) // 2], 2),
             "max": recoveries and round(recoveries[-1], 2)},
         "calm_unconfirmed_max_s": round(calm_gap[0], 2),
-        "contracts": {name: sum(c == name for c, _ in verdict.findings)
-                      for name in CONTRACTS},
+        "contracts": contracts(verdict, injected),
         "findings": [f"{c}: {text}" for c, text in verdict.findings],
         "notes": verdict.notes,
         **run.facts,
@@ -87,7 +97,8 @@ def show(result):
     for name, text in CONTRACTS.items():
         count = result["contracts"][name]
         if count or name not in ("test", "up"):
-            print(f"{name:5} {'held' if count == 0 else 'BROKEN':7} {text}")
+            word = {None: "untried", 0: "held"}.get(count, "BROKEN")
+            print(f"{name:5} {word:7} {text}")
     for text in result["findings"][:FINDINGS_SHOWN]:
         print(f"  {text}")
     print(f"\n{'FAILED' if result['findings'] else 'passed'}: "

@@ -23,7 +23,7 @@ CONTRACTS = {
     "I6": "metadata: what declare-ok promised is seen at every node",
     "I8": "a node without its memory comes back as a new one",
     "I9": "a deleted queue stays deleted",
-    "I10": "rot is found and repaired, the node stays up",
+    "I10": "a node with rot stays up and becomes whole",
     "I11": "whole again after each fault",
     "I12": "disk and memory at rest",
     "I13": "no client waits for ever",
