@@ -437,6 +437,23 @@ broker_lost_replica(struct broker *b, qr_group_id group, qr_replica_id replica)
 }
 
 void
+broker_missing_entry(struct broker *b, qr_group_id group, qr_index index)
+{
+    const struct meta_queue *queue =
+        b == NULL ? NULL : meta_queue_by_group(b->meta, group);
+
+    if (queue != NULL) {
+        log_error(b->log, "queue",
+                  "queue '%.*s' in vhost '%.*s': entry %llu of its log has "
+                  "rotted on every node that had it; the messages in it are "
+                  "lost",
+                  (int)queue->name.size, queue->name.data,
+                  (int)queue->vhost.size, queue->vhost.data,
+                  (unsigned long long)index);
+    }
+}
+
+void
 broker_free(struct broker **broker)
 {
     struct broker *b = *broker;

@@ -434,6 +434,9 @@ void broker_free(struct broker **b);
 enum qr_unknown broker_unknown_group(struct broker *b, qr_group_id group,
                                      qr_node_id from);
 void broker_deleted_group(struct broker *b, qr_group_id group);
+/* For qr_host_config.missing: every copy of entry INDEX of GROUP has rotted.
+ * Says in the log which queue's messages are gone. */
+void broker_missing_entry(struct broker *b, qr_group_id group, qr_index index);
 /* For qr_host_config.lost: REPLICA of GROUP, which is led here, has lost its
  * memory and is to be replaced. */
 void broker_lost_replica(struct broker *b, qr_group_id group,

@@ -37,6 +37,25 @@ queue_group_dirty(struct queue_group *g)
     }
 }
 
+/* The host has asked the other members, and goes on asking; deliveries wait. It
+ * is said once an entry, since it is tried each second. */
+static void
+note_unreadable(struct queue_outbox *o, const struct qr_fetch *fetch)
+{
+    struct broker *b = o->group->broker;
+
+    if (o->unreadable != fetch->index) {
+        log_error(b->log, "queue",
+                  "group %llu: entry %llu cannot be read: %s; deliveries of "
+                  "its messages wait for another node that has it",
+                  (unsigned long long)o->group->id,
+                  (unsigned long long)fetch->index,
+                  qr_error_text(fetch->result));
+    }
+    o->unreadable = fetch->index;
+    o->unreadable_ms = b->env->ops->now_ms(b->env);
+}
+
 static void
 outbox_fetched(struct qr_fetch *fetch)
 {
@@ -51,15 +70,7 @@ outbox_fetched(struct qr_fetch *fetch)
     if (fetch->result == 0) {
         o->body_index = fetch->index;
     } else {
-        o->unreadable = fetch->index;
-        o->unreadable_ms =
-            o->group->broker->env->ops->now_ms(o->group->broker->env);
-        log_error(o->group->broker->log, "queue",
-                  "group %llu: entry %llu cannot be read: %s; its messages "
-                  "stay undelivered here until another node leads",
-                  (unsigned long long)o->group->id,
-                  (unsigned long long)fetch->index,
-                  qr_error_text(fetch->result));
+        note_unreadable(o, fetch);
     }
     queue_group_dirty(o->group);
 }

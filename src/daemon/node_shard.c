@@ -100,6 +100,14 @@ on_lost(void *arg, qr_group_id group, qr_replica_id replica)
 }
 
 static void
+on_missing(void *arg, qr_group_id group, qr_index index)
+{
+    struct node_shard *s = arg;
+
+    broker_missing_entry(s->broker, group, index);
+}
+
+static void
 on_unwelcome(void *arg, enum broker_unwelcome why, const char *text)
 {
     const struct node_shared *shared = arg;
@@ -165,6 +173,7 @@ make_host(struct node_shard *s)
         .unknown = on_unknown,
         .deleted = on_deleted,
         .lost = on_lost,
+        .missing = on_missing,
         .arg = s};
 
     s->host = qr_host_new(&config);

@@ -31,7 +31,7 @@ enum faults {
     ROT     /* of single entries */
 };
 
-/* What a replica has stored, and what of that another batch follows: in the last
+/* What a replica has stored, and what of it another batch follows: in the last
  * one rot cannot be told from a torn write. */
 struct stored {
     qr_index index;
