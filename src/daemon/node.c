@@ -21,6 +21,7 @@
 #include "daemon/config.h"
 #include "daemon/ctl_listener.h"
 #include "daemon/identity.h"
+#include "daemon/node_links.h"
 #include "daemon/node_shard.h"
 #include "daemon/notify.h"
 #include "daemon/plan.h"
@@ -259,43 +260,15 @@ on_frame(void *arg, struct address from, struct frame **frame)
 
 /* ---- starting ---- */
 
-static void
-set_peers_identity(struct node *n, struct peers_identity *out)
+static struct node_links
+links_of(struct node *n)
 {
-    const struct cluster_member *self = &n->plan.members[n->plan.self];
-
-    out->cluster = n->identity.cluster.id;
-    out->uuid = n->identity.uuid;
-    out->node = n->identity.node != 0 ? n->identity.node : self->id;
-    out->starts = n->identity.starts;
-    out->shards = (uint16_t)n->config->shards;
-    (void)snprintf(out->cluster_name, sizeof(out->cluster_name), "%s",
-                   n->config->cluster_name);
-    (void)snprintf(out->node_name, sizeof(out->node_name), "%s", self->name);
-}
-
-/* Keep a link to M. The configuration's address of its name counts; else the
- * one that the metadata have. */
-static int
-add_peer(struct node *n, const struct cluster_member *m, struct error *err)
-{
-    struct peers *peers = runtime_peers(n->runtime);
-    char host[ADDRESS_HOST_SIZE] = "";
-    uint16_t port = 0;
-    struct error ignored;
-
-    error_clear(&ignored);
-    for (size_t i = 0; i < n->plan.count; i++) {
-        if (strcmp(n->plan.members[i].name, m->name) == 0) {
-            return peers_add(peers, m->id, m->name, n->plan.nodes[i].host,
-                             n->plan.nodes[i].port, err);
-        }
-    }
-    if (address_parse(m->address, host, &port, &ignored) != 0 ||
-        host[0] == '\0') {
-        port = 0; /* it dials this node */
-    }
-    return peers_add(peers, m->id, m->name, host, port, err);
+    return (struct node_links){
+        .config = n->config,
+        .plan = &n->plan,
+        .identity = &n->identity,
+        .log = n->log,
+        .peers = n->runtime == NULL ? NULL : runtime_peers(n->runtime)};
 }
 
 /* The founders are the first members of the metadata's group. */
@@ -313,25 +286,11 @@ share_founders(struct node *n)
     }
 }
 
-/* The peers' UUIDs, by which they are known while they are blank. */
-static void
-know_members(struct node *n)
-{
-    struct peers *peers = runtime_peers(n->runtime);
-    const struct cluster *c = &n->identity.cluster;
-    struct start_seen never = {.boot = 0};
-
-    for (size_t i = 0; peers != NULL && i < c->members_count; i++) {
-        peers_known(peers, c->members[i].id, &c->members[i].uuid, &never);
-    }
-}
-
 static int
 on_formed(void *arg, qr_node_id id)
 {
     struct node *n = arg;
-    struct peers *peers = runtime_peers(n->runtime);
-    struct peers_identity identity = {0};
+    struct node_links links = links_of(n);
     struct error err = {{0}};
 
     n->identity.node = id;
@@ -346,42 +305,9 @@ on_formed(void *arg, qr_node_id id)
         return 0;
     }
     share_founders(n);
-    if (peers != NULL) {
-        set_peers_identity(n, &identity);
-        peers_set_identity(peers, &identity);
-        know_members(n);
-    }
+    node_links_formed(&links);
     tell_shards(n, NODE_OPEN);
     return 0;
-}
-
-/* The metadata's nodes have changed: link with those that there are, refuse
- * those that were removed. */
-static bool
-follow_node(void *arg, const struct meta_node *node)
-{
-    struct node *n = arg;
-    struct peers *peers = runtime_peers(n->runtime);
-    struct start_seen seen = {.boot = node->boot, .process = node->process};
-    struct cluster_member m = {.id = node->id};
-    struct error err = {{0}};
-
-    if (peers == NULL || node->id == n->identity.node) {
-        return true;
-    }
-    if (node->is_removed) {
-        peers_remove(peers, node->id);
-        return true;
-    }
-    (void)snprintf(m.name, sizeof(m.name), "%.*s", (int)node->name.size,
-                   node->name.data);
-    (void)snprintf(m.address, sizeof(m.address), "%.*s",
-                   (int)node->address.size, node->address.data);
-    if (add_peer(n, &m, &err) != 0) {
-        log_error(n->log, "cluster", "%s", err.text);
-    }
-    peers_known(peers, node->id, &node->uuid, &seen);
-    return true;
 }
 
 static void
@@ -389,6 +315,7 @@ on_nodes(void *arg)
 {
     struct node *n = arg;
     const struct meta_machine *meta = broker_meta(n->shards[0].broker);
+    struct node_links links = links_of(n);
     struct error err = {{0}};
 
     OBJ_CHECK(n, NODE_MAGIC);
@@ -397,36 +324,7 @@ on_nodes(void *arg)
         on_failure_mt(n, err.text);
         return;
     }
-    meta_each_node(meta, follow_node, n);
-}
-
-static int
-start_links(struct node *n, struct error *err)
-{
-    struct peers *peers = runtime_peers(n->runtime);
-    const struct cluster *c = &n->identity.cluster;
-    bool is_blank = uuid_is_nil(&c->id);
-    int rv = 0;
-
-    if (peers == NULL) {
-        return 0;
-    }
-    if (n->peer_socket >= 0) {
-        rv = peers_listen(peers, n->peer_socket, err);
-        n->peer_socket = -1;
-    }
-    for (size_t i = 0; rv == 0 && is_blank && i < n->plan.count; i++) {
-        if (i != n->plan.self) {
-            rv = add_peer(n, &n->plan.members[i], err);
-        }
-    }
-    for (size_t i = 0; rv == 0 && i < c->members_count; i++) {
-        if (c->members[i].id != n->identity.node) {
-            rv = add_peer(n, &c->members[i], err);
-        }
-    }
-    know_members(n);
-    return rv;
+    node_links_follow(&links, meta);
 }
 
 static void
@@ -489,7 +387,8 @@ start_shard_0(struct node *n, struct env *env, struct error *err)
                                          .cluster = &n->identity.cluster,
                                          .on_formed = on_formed,
                                          .arg = n};
-    int rv = start_links(n, err);
+    struct node_links links = links_of(n);
+    int rv = node_links_start(&links, &n->peer_socket, err);
 
     if (rv == 0) {
         rv = start_ctl(n, env, err);
@@ -727,9 +626,10 @@ run(struct node *n, struct error *err)
                    .on_stop = on_stop,
                    .on_free = on_free,
                    .on_unwelcome = on_unwelcome_mt}};
+    struct node_links links = links_of(n); /* without peers yet */
     int rv;
 
-    set_peers_identity(n, &config.identity);
+    node_links_identity(&links, &config.identity);
     config.proof.secret = n->plan.has_secret ? &n->plan.secret : NULL;
     config.proof.tls = n->cluster_tls;
     config.proof.tls_name = n->config->cluster_tls_name;
