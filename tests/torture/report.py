@@ -101,6 +101,12 @@ def show(result):
             print(f"{name:5} {word:7} {text}")
     for text in result["findings"][:FINDINGS_SHOWN]:
         print(f"  {text}")
+    excused = [text for text in result["notes"]
+               if not text.startswith("info")]
+    if excused:
+        print(f"{len(excused)} that faults excuse:")
+    for text in excused[:FINDINGS_SHOWN]:
+        print(f"  {text}")
     print(f"\n{'FAILED' if result['findings'] else 'passed'}: "
           f"--nodes {result['nodes']} --seed {result['seed']}")
 
