@@ -89,6 +89,7 @@ on_password(char *out, int size, int rwflag, void *arg)
     if (length == 0 || length > (size_t)size) {
         return -1;
     }
+    /* Its length counts. NOLINTNEXTLINE(bugprone-not-null-terminated-result) */
     memcpy(out, password, length);
     return (int)length;
 }
