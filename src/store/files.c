@@ -156,11 +156,9 @@ choose_header(struct replay *rp, struct segment *seg,
         return rv[0] == -QR_ENOENT || rv[1] == -QR_ENOENT ? -QR_ENOENT
                                                           : -QR_ECORRUPT;
     }
-    if (rv[0] != 0) {
-        best = 1;
-    } else if (rv[1] == 0 && (h[1].sequence > h[0].sequence ||
-                              (h[1].sequence == h[0].sequence &&
-                               h[1].use == SEGMENT_UNUSED))) {
+    if (rv[0] != 0 || (rv[1] == 0 && (h[1].sequence > h[0].sequence ||
+                                      (h[1].sequence == h[0].sequence &&
+                                       h[1].use == SEGMENT_UNUSED)))) {
         best = 1;
     }
     seg->must_restore = rv[0] != 0 || rv[1] != 0 ||

@@ -152,11 +152,9 @@ judge_controls(struct replay *rp, const struct loss *l)
     }
     if (l->is_counted && l->lost.controls == 1) {
         life = map_get(&rp->lives, l->lost.control_sum);
-        if (l->lost.control_sum == 0) {
-            rp->store->is_unsure = true; /* the store's own */
-        } else if (life == NULL ||
-                   (life->seen[CONTROL_CREATED].segment == NULL &&
-                    life->tombstone.segment == NULL)) {
+        if (life == NULL || (life->seen[CONTROL_CREATED].segment == NULL &&
+                             life->tombstone.segment == NULL)) {
+            /* A creation, or, of log 0, what the store knew of this. */
             rp->store->is_unsure = true;
         } else if (!has_controls_since(life, l->hole)) {
             lose(rp, life, l);

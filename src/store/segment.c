@@ -34,6 +34,10 @@
 #include "store/control.h"
 #include "store/store_impl.h"
 
+/* Both of them. */
+static const uint64_t headers_size = 2 * (uint64_t)SECTOR_SIZE;
+static const uint64_t trailers_size = 2 * (uint64_t)TRAILER_SIZE;
+
 static uint32_t
 slot_take(struct store *s)
 {
@@ -112,8 +116,7 @@ segment_has_room(const struct segment *seg, uint64_t gathered, uint64_t span)
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(gathered >= BATCH_HEADER_SIZE);
-    return seg->end + data + index + 2 * (uint64_t)TRAILER_SIZE <=
-           seg->header.size;
+    return seg->end + data + index + trailers_size <= seg->header.size;
 }
 
 /* The size of a segment that a record of SPAN bytes fits into: usually the
@@ -124,7 +127,7 @@ size_for(const struct store *s, uint64_t span)
     uint64_t least = SEGMENT_DATA_AT +
                      sector_round_up(BATCH_HEADER_SIZE + span +
                                      INDEX_ITEM_SIZE_MAX + BATCH_MARK_SIZE) +
-                     SECTOR_SIZE + 2 * TRAILER_SIZE;
+                     SECTOR_SIZE + trailers_size;
 
     ASSERT(span >= RECORD_HEADER_SIZE);
     return MAX(s->config.segment_size, least);
@@ -266,8 +269,7 @@ segment_room(const struct store *s)
 
     OBJ_CHECK(s, STORE_MAGIC);
     if (seg != NULL && seg->file != NULL) {
-        used = seg->end + sector_round_up(seg->index.size) +
-               2 * (uint64_t)TRAILER_SIZE;
+        used = seg->end + sector_round_up(seg->index.size) + trailers_size;
         room = seg->header.size > used ? seg->header.size - used : 0;
     }
     for (size_t i = 1; i < s->segments_capacity; i++) {
@@ -419,7 +421,7 @@ seal_done(struct disk_req *req)
         return;
     }
     s->stats.syncs++;
-    s->stats.bytes_written += seg->iov[1].iov_len + 2 * TRAILER_SIZE;
+    s->stats.bytes_written += seg->iov[1].iov_len + trailers_size;
     seg->has_index = true;
     seg->is_indexed = !seg->is_broken;
     seg->index_padded = seg->iov[1].iov_len;
@@ -450,7 +452,7 @@ segment_seal(struct store *s, struct segment *seg)
     t.records = seg->is_broken ? 0 : seg->records;
     t.index_size = seg->index.size;
     padded = sector_round_up(t.index_size);
-    ASSERT(seg->end + padded + 2 * TRAILER_SIZE <= seg->header.size);
+    ASSERT(seg->end + padded + trailers_size <= seg->header.size);
     memset(buf_extend(&seg->index, (size_t)(padded - t.index_size)), 0,
            (size_t)(padded - t.index_size));
     t.index_crc = crc32c(seg->seed, seg->index.data, seg->index.size);
@@ -464,7 +466,7 @@ segment_seal(struct store *s, struct segment *seg)
     seg->req.done = seal_done;
     seg->req.arg = seg;
     seg->req.file = seg->file;
-    seg->req.offset = seg->header.size - 2 * (uint64_t)TRAILER_SIZE - padded;
+    seg->req.offset = seg->header.size - trailers_size - padded;
     seg->req.iov = seg->iov;
     seg->req.iov_count = 3;
     seg->req.sync = true;
@@ -579,7 +581,7 @@ erase_done(struct disk_req *req)
         return;
     }
     s->stats.syncs++;
-    s->stats.bytes_written += 2 * SECTOR_SIZE;
+    s->stats.bytes_written += headers_size;
     seg->state = SEGMENT_FREE;
     control_trim(s);
     chores_wake(s);
@@ -646,7 +648,7 @@ restore_done(struct disk_req *req)
         return;
     }
     s->stats.syncs++;
-    s->stats.bytes_written += 2 * SECTOR_SIZE;
+    s->stats.bytes_written += headers_size;
     batch_write_next(s);
 }
 

@@ -652,9 +652,8 @@ walk_wake(struct store *s)
     if (w == NULL || w->is_reading || w->seg != NULL || s->has_failed) {
         return;
     }
-    if (s->config.compact_rate > 0 && pick_to_empty(s, now_of(s)) != NULL) {
-        schedule(w, 0);
-    } else if (!timer_is_running(&s->walk_timer) && s->config.scrub_rate > 0) {
+    if ((s->config.compact_rate > 0 && pick_to_empty(s, now_of(s)) != NULL) ||
+        (s->config.scrub_rate > 0 && !timer_is_running(&s->walk_timer))) {
         schedule(w, 0);
     }
 }
