@@ -217,7 +217,8 @@ def codespell(tree):
                'README.md', 'meson.build')
     code, output = run([
         'codespell', *(['-I', str(words)] if words.exists() else []),
-        '--skip', '*.pyc,*.pem,*.crt,tests/tidy/words.txt',
+        '--skip', '*.pyc,*.pem,*.crt,tests/tidy/words.txt,'
+                  'tests/fuzz/corpus',
         *[f for f in folders if (tree.root / f).exists()]], tree.root)
     for line in output.splitlines():
         m = re.match(r'(.+?):(\d+): (.*)', line)
