@@ -138,6 +138,8 @@ class Run:
         self.watch()
         if n not in self.hosts.processes:
             return
+        # Another fault may have paused it, and who is paused obeys nobody.
+        self.hosts.resume(n)
         try:
             code = self.hosts.stop(n)
         except subprocess.TimeoutExpired:
