@@ -293,16 +293,31 @@ make_dirs(const char *dir, struct error *err)
     return 0;
 }
 
-/* Whether DIR has logs, though it has no identity: what was set aside when the
- * power failed. Nothing may be built on them. */
+/* Whether ENTRY of the data directory is what a node is made of. */
+static bool
+is_data(const char *entry)
+{
+    return strcmp(entry, "identity") == 0 || strncmp(entry, "shard-", 6) == 0;
+}
+
+/* Whether DIR has logs, of any shard, though it has no identity: what was being
+ * set aside when the power failed. Nothing may be built on them. */
 static bool
 has_logs(const char *dir)
 {
-    char path[PATH_SIZE];
-    struct stat st;
+    DIR *d = opendir(dir);
+    const struct dirent *e;
+    bool has = false;
 
-    (void)snprintf(path, sizeof(path), "%s/shard-0", dir);
-    return stat(path, &st) == 0;
+    /* One directory of its own: no thread shares it.
+     * NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    while (d != NULL && !has && (e = readdir(d)) != NULL) {
+        has = is_data(e->d_name);
+    }
+    if (d != NULL) {
+        (void)closedir(d);
+    }
+    return has;
 }
 
 /* A blank node's identity, in DIR; PATH is scratch. */
@@ -404,13 +419,6 @@ count_aside(const char *dir, uint64_t *least, uint64_t *greatest)
     return count;
 }
 
-/* Whether ENTRY of the data directory is what a node is made of. */
-static bool
-is_data(const char *entry)
-{
-    return strcmp(entry, "identity") == 0 || strncmp(entry, "shard-", 6) == 0;
-}
-
 /* Move what is_data() from DIR to TO, but the identity, which is moved before:
  * a crash in between leaves no node that takes itself for the old one. */
 static int
@@ -422,7 +430,7 @@ move_logs(const char *dir, const char *to, struct error *err)
     int rv = d == NULL || target < 0 ? io_error(err, dir) : 0;
 
     /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
-    while (rv == 0 && (e = readdir(d)) != NULL) {
+    while (rv == 0 && d != NULL && (e = readdir(d)) != NULL) {
         if (is_data(e->d_name) &&
             renameat(dirfd(d), e->d_name, target, e->d_name) != 0) {
             rv = io_error(err, e->d_name);
@@ -447,6 +455,8 @@ delete_oldest(const char *dir, uint64_t *greatest, struct error *err)
     while (count_aside(dir, &least, greatest) >= IDENTITY_ASIDE_MAX) {
         (void)snprintf(path, sizeof(path), "%s/set-aside-%llu", dir,
                        (unsigned long long)least);
+        /* No other thread runs yet.
+         * NOLINTNEXTLINE(concurrency-mt-unsafe) */
         if (nftw(path, delete_one, NFTW_FILES, FTW_DEPTH | FTW_PHYS) != 0) {
             return io_error(err, path);
         }

@@ -261,10 +261,14 @@ Test(identity, does_not_build_on_logs_that_have_none)
     put_data(&r);
     (void)snprintf(path, sizeof(path), "%s/identity", r.dir);
     cr_assert_eq(unlink(path), 0); /* the power failed in between */
+    (void)snprintf(path, sizeof(path), "%s/shard-0", r.dir);
+    cr_assert_eq(rmdir(path), 0); /* this one was moved already */
+    (void)snprintf(path, sizeof(path), "%s/shard-1", r.dir);
+    cr_assert_eq(mkdir(path, 0700), 0);
     cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0, "%s", err.text);
     (void)close(lock);
-    cr_assert(has(&r, "set-aside-2/shard-0"));
-    cr_assert_not(has(&r, "shard-0"));
+    cr_assert(has(&r, "set-aside-2/shard-1"));
+    cr_assert_not(has(&r, "shard-1"));
     cr_assert_eq(id.starts.boot, 1);
     clean(&r);
 }
