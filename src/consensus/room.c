@@ -20,6 +20,7 @@
 
 enum {
     ROOM_MS = 1000,                  /* between looks for an heir */
+    ROOM_AGAIN_MS = 20,              /* when one was not ready */
     ROOM_GROUPS_MAX = 64,            /* handed on in one look */
     ROOM_ENTRY_SIZE_MAX = 64 << 10,  /* a larger entry brings content */
     ROOM_CRAMMED_BYTES_MAX = 4 << 20 /* taken of a host's groups while full */
@@ -150,12 +151,15 @@ heir_of(const struct qr_group *g)
     return 0;
 }
 
-static void
+/* Hand on what can be. Whether some could not, for now: an heir must have all
+ * that we have, which is seldom so in the turn of a proposal. */
+static bool
 hand_on(struct qr_host *host)
 {
     uint64_t *ids = map_keys_sorted(&host->groups);
     size_t count = host->groups.count;
     unsigned handed = 0;
+    bool is_waiting = false;
 
     OBJ_CHECK(host, HOST_MAGIC);
     for (size_t i = 0; i < count && handed < ROOM_GROUPS_MAX; i++) {
@@ -168,9 +172,12 @@ hand_on(struct qr_host *host)
         heir = heir_of(g);
         if (heir != 0 && membership_hand_on(g, heir)) {
             handed++;
+        } else if (heir != 0) {
+            is_waiting = true;
         }
     }
     mem_free(ids);
+    return is_waiting;
 }
 
 void
@@ -196,7 +203,6 @@ room_turn(struct qr_host *host)
         host->crammed_bytes = 0;
     }
     if (space != STORE_SPACE_OK && now >= host->space_at_ms) {
-        host->space_at_ms = now + ROOM_MS;
-        hand_on(host);
+        host->space_at_ms = now + (hand_on(host) ? ROOM_AGAIN_MS : ROOM_MS);
     }
 }

@@ -93,3 +93,34 @@ Test(room, a_volatile_group_needs_no_disk)
     cr_assert(qr_group_has_room(g));
     cluster_free(&c);
 }
+
+Test(room, a_leader_whose_disk_fills_hands_its_group_on)
+{
+    struct cluster *c = cluster_new(5, 3);
+    struct disk_sim_stats disk;
+    qr_node_id before;
+
+    c->segment_size = 64 << 10;
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_crash(c, id, false);
+        cluster_start(c, id);
+    }
+    cluster_run(c, 10);
+    cluster_open(c, GROUP, 3, false);
+    before = cluster_wait_leader(c, GROUP, 1000);
+    cr_assert_neq(before, 0);
+    disk_sim_stats(c->nodes[before].disk, &disk);
+    disk_sim_set_capacity(c->nodes[before].disk, disk.bytes_used);
+    for (unsigned i = 0; i < 200 && cluster_leader(c, GROUP) == before; i++) {
+        (void)cluster_propose(c, GROUP, 4000, false);
+        cluster_run(c, 20);
+    }
+    cr_assert_neq(cluster_wait_leader(c, GROUP, 5000), before);
+    for (unsigned i = 0; i < 50; i++) {
+        (void)cluster_propose(c, GROUP, 4000, false);
+        cluster_run(c, 20);
+    }
+    cr_assert_geq(cluster_oracle(c, GROUP)->acknowledged, 50,
+                  "the others go on without it");
+    cluster_free(&c);
+}
