@@ -1,8 +1,11 @@
 /* The faults of a plan take place: each begins at its time, unless that makes
  * no sense then (the node is down already), and undoes after its length what it
  * did, and only that. docs/testing.md has the list. */
+#include <stdio.h>
+
 #include "base/buf.h"
 #include "base/mem.h"
+#include "broker/joining.h"
 #include "sim/sim_world_priv.h"
 #include "store/disk_sim.h"
 
@@ -286,6 +289,53 @@ end_roll_back(struct running *r)
     }
 }
 
+static void
+on_forgotten(struct broker_call *call, const struct broker_reply *reply)
+{
+    const struct running *r = call->arg;
+    struct world *w = r->world;
+
+    /* It had been taken in without having heard of it yet: its directory must
+     * be emptied by hand, as it would say. */
+    if (reply->fault.kind == BROKER_OK &&
+        sim_self(w->sim, w->ids[victim(r)])->is_blank) {
+        world_crash(w, victim(r), true);
+        sim_node_lose(victim_node(r));
+    }
+    sim_trace(r->world->sim, 0, "forget_cluster_node n%u: %s", r->fault->node,
+              reply->fault.kind == BROKER_OK ? "done" : reply->fault.text);
+}
+
+/* An operator removes the node, which is down; it is told when it starts, and
+ * joins as a new one. */
+static void
+end_forget(struct running *r)
+{
+    struct world *w = r->world;
+    struct sim_node *by = w->nodes[r->fault->a % w->nodes_count];
+    char name[16];
+
+    if (r->step++ > 0) {
+        world_start(w, victim(r));
+        return;
+    }
+    if (!sim_node_is_up(victim_node(r)) && sim_node_is_formed(by)) {
+        int size = snprintf(name, sizeof(name), "n%u", r->fault->node);
+
+        r->call.done = on_forgotten;
+        r->call.arg = r;
+        joining_forget(sim_node_broker(by, 0), meta_text(name, (size_t)size),
+                       &r->call);
+    }
+    again_after(r, 1000ULL * MS);
+}
+
+static bool
+begin_forget(struct running *r)
+{
+    return has_others(r) && begin_crash(r);
+}
+
 static bool
 begin_clock(struct running *r)
 {
@@ -476,6 +526,7 @@ static const struct {
     [SIM_ROT] = {begin_rot, NULL, false},
     [SIM_DISK_LOST] = {begin_disk_lost, end_crash, false},
     [SIM_ROLL_BACK] = {begin_roll_back, end_roll_back, false},
+    [SIM_FORGET] = {begin_forget, end_forget, false},
     [SIM_SPOIL] = {begin_rot, NULL, false},
 };
 

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "broker/joining.h"
 #include "broker/nodes.h"
 
 enum {
@@ -25,7 +26,8 @@ enum {
     FLAP_US_MAX = 3 * US,
     RECOVERY_CHANGES_MAX = 12,
     LONG_EXTRA_S = 20,
-    PAUSE_US_MAX = 5 * US
+    PAUSE_US_MAX = 5 * US,
+    FORGET_US_MIN = JOIN_LOST_MS * 1000 / 2
 };
 
 /* Whom a fault may befall. */
@@ -59,6 +61,7 @@ static const struct {
     [SIM_ROT] = {"rot", FRAIL_NODE, "bits", NULL},
     [SIM_DISK_LOST] = {"disk_lost", FRAIL_NODE, NULL, NULL},
     [SIM_ROLL_BACK] = {"roll_back", FRAIL_NODE, NULL, NULL},
+    [SIM_FORGET] = {"forget", FRAIL_NODE, "by", NULL},
     [SIM_SPOIL] = {"spoil", FRAIL_NODE, "sectors", NULL},
 };
 
@@ -135,6 +138,10 @@ pick_parameters(struct rng *rng, uint64_t nodes, struct sim_fault *f)
         break;
     case SIM_FULL_DISK:
         f->a = rng_chance(rng, 500000) ? 0 : some_time(rng, 1 << 20);
+        break;
+    case SIM_FORGET:
+        f->a = rng_below(rng, nodes);
+        f->for_us += FORGET_US_MIN;
         break;
     case SIM_ROT:
     case SIM_SPOIL:

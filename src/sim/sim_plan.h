@@ -50,6 +50,7 @@ enum sim_fault_kind {
     SIM_SPOIL,
     SIM_DISK_LOST,
     SIM_ROLL_BACK,
+    SIM_FORGET,
     SIM_FAULT_KINDS
 };
 

@@ -3,6 +3,7 @@
 #define SIM_SIM_WORLD_PRIV_H
 
 #include "base/log.h"
+#include "broker/broker.h"
 #include "sim/sim_client.h"
 #include "sim/sim_node.h"
 #include "sim/sim_world.h"
@@ -17,6 +18,7 @@ struct running {
     const struct sim_fault *fault;
     bool is_on;
     uint32_t step; /* of those that have several */
+    struct broker_call call;
 };
 
 /* Where a node's log goes: into the trace. */
