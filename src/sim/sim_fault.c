@@ -297,10 +297,12 @@ on_forgotten(struct broker_call *call, const struct broker_reply *reply)
 
     /* It had been taken in without having heard of it yet: its directory must
      * be emptied by hand, as it would say. */
-    if (reply->fault.kind == BROKER_OK &&
-        sim_self(w->sim, w->ids[victim(r)])->is_blank) {
+    if (reply->fault.kind == BROKER_OK && r->was_blank) {
         world_crash(w, victim(r), true);
         sim_node_lose(victim_node(r));
+        if (w->is_healing) {
+            world_start(w, victim(r));
+        }
     }
     sim_trace(r->world->sim, 0, "forget_cluster_node n%u: %s", r->fault->node,
               reply->fault.kind == BROKER_OK ? "done" : reply->fault.text);
@@ -322,6 +324,7 @@ end_forget(struct running *r)
     if (!sim_node_is_up(victim_node(r)) && sim_node_is_formed(by)) {
         int size = snprintf(name, sizeof(name), "n%u", r->fault->node);
 
+        r->was_blank = sim_self(w->sim, w->ids[victim(r)])->is_blank;
         r->call.done = on_forgotten;
         r->call.arg = r;
         joining_forget(sim_node_broker(by, 0), meta_text(name, (size_t)size),

@@ -18,6 +18,7 @@ struct running {
     const struct sim_fault *fault;
     bool is_on;
     uint32_t step; /* of those that have several */
+    bool was_blank;
     struct broker_call call;
 };
 
