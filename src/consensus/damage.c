@@ -136,19 +136,19 @@ damage_may_log(struct qr_host *host)
 }
 
 void
-qr_host_damaged(struct qr_host *host, const struct store_damage *what)
+qr_host_damaged(struct qr_host *host, const struct store_damage *damage)
 {
     OBJ_CHECK(host, HOST_MAGIC);
-    ASSERT(what->kind == STORE_DAMAGE_ENTRY);
+    ASSERT(damage->kind == STORE_DAMAGE_ENTRY);
     if (damage_may_log(host)) {
         log_warning(host->env->log, "raft",
                     "group %llu: entry %llu is damaged here, the %llu. since "
                     "the start; asking the others",
-                    (unsigned long long)what->group,
-                    (unsigned long long)what->index,
+                    (unsigned long long)damage->group,
+                    (unsigned long long)damage->index,
                     (unsigned long long)host->stats.entries_damaged + 1);
     }
-    note(host, what);
+    note(host, damage);
 }
 
 void
