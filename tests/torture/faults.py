@@ -1,9 +1,9 @@
 """Faults: what is done to the hosts, for how long, and how it is undone.
 
 Each kind is a class with begin(), which returns what it did in words, and
-end(), which undoes it. What a kind may not be mixed with is said by `alone`:
-a fault that takes a node's memory comes to a whole cluster, by itself, and
-the next waits until the cluster is whole again."""
+end(), which undoes it. What is `alone` is not mixed with others: a fault that
+takes a node's memory comes to a whole cluster, by itself, and the next waits
+until the cluster is whole again; so does one that waits for nodes to serve."""
 import os
 import shutil
 import signal
@@ -152,7 +152,7 @@ class StopOne(KillOne):
         return self.names(self.victims)
 
 
-@kind("rolling-restart", weight=0.7)
+@kind("rolling-restart", alone=True, weight=0.7)
 class RollingRestart(Fault):
     def begin(self):
         return "one after the other"

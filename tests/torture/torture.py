@@ -424,6 +424,9 @@ def course(options, folder):
         run.torture()
     except KeyboardInterrupt:
         run.say("interrupted: the verdict is on what was done so far")
+    except (AssertionError, RuntimeError, OSError) as error:
+        # Whatever it is about, what clients saw is judged.
+        run.found("test", f"{type(error).__name__}: {error}")
     run.say("stopping clients")
     run.stop_clients()
     run.rest()
