@@ -5,8 +5,11 @@
 #include "consensus/wire.h"
 #include "lib/harness.h"
 
-static const struct wire_route route = {17, (UINT64_C(1) << 32) | 1,
-                                        (UINT64_C(2) << 32) | 9, false};
+static const struct wire_route route = {
+    .group = 17,
+    .from = (UINT64_C(1) << 32) | 1,
+    .to = (UINT64_C(2) << 32) | 9,
+};
 
 /* Put M, and read it back as the only message of a batch. */
 static Raft__Batch *
