@@ -61,6 +61,9 @@ struct qr_group_config {
     bool stand;
     /* Keep the log in memory only (a queue that may die with its node). */
     bool is_volatile;
+    /* This replica was placed here after this start: it cannot be among what a
+     * host that is forgetful has forgotten. */
+    bool is_fresh;
     const struct qr_machine_ops *ops;
     void *machine;
 };
@@ -170,6 +173,14 @@ void qr_host_forget(struct qr_host *host, qr_group_id id);
  * -QR_ESTALE: the log here is of another replica that does not give way. */
 int qr_group_open(struct qr_host *host, const struct qr_group_config *config,
                   struct qr_group **out, struct error *err);
+/* Whether the store may have forgotten whole groups. Then a replica that it
+ * does not know is lost when it is opened, unless it is fresh, or alone. */
+bool qr_host_is_forgetful(const struct qr_host *host);
+/* Every replica that was placed here before this start has been opened, or is
+ * not wanted any more: if none of them is lost now, and what replaced them is
+ * durable, the store stops reporting that it is forgetful, and so does HOST;
+ * true. Otherwise, or if it is not forgetful, nothing happens; false. */
+bool qr_host_accept_loss(struct qr_host *host);
 /* The open group ID, or NULL. */
 struct qr_group *qr_host_group(struct qr_host *host, qr_group_id id);
 /* Stop the replica and forget its log. Safe from within its callbacks (takes

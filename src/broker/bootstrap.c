@@ -13,6 +13,7 @@
 #include "broker/broker_priv.h"
 #include "broker/cluster.h"
 #include "broker/meta_client.h"
+#include "broker/suspects.h"
 #include "machine/meta/meta_command.h"
 #include "shard/env.h"
 
@@ -231,6 +232,7 @@ node_up_applied(struct meta_request *r, const struct meta_outcome *outcome,
     }
     b->is_current = true;
     b->nodes_changed = true;
+    suspects_note(b);
     drop_leftovers(b);
 }
 

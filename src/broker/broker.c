@@ -24,6 +24,7 @@
 #include "broker/queue_client.h"
 #include "broker/queue_group.h"
 #include "broker/reconcile.h"
+#include "broker/suspects.h"
 #include "machine/queue/queue_command.h"
 #include "shard/env.h"
 
@@ -317,6 +318,7 @@ on_nodes_timer(void *arg)
         meta_group_check(b->meta_group);
     }
     meta_each_node(b->meta, note_node, b);
+    suspects_check(b);
     while ((state = nodes_expire(&b->nodes, now)) != NULL) {
         node_dead(b, state);
     }
@@ -356,6 +358,7 @@ init_lists(struct broker *b)
 {
     nodes_init(&b->nodes);
     map_init(&b->groups);
+    suspects_init(b);
     map_init(&b->clients);
     list_init(&b->dirty_clients);
     list_init(&b->dirty_groups);
@@ -485,6 +488,7 @@ broker_free(struct broker **broker)
     meta_machine_free(&b->meta);
     queues_deinit(b);
     map_deinit(&b->groups);
+    suspects_deinit(b);
     map_deinit(&b->clients);
     timers_stop(&b->env->timers, &b->nodes_timer);
     calls_deinit(b);

@@ -77,6 +77,7 @@ struct broker {
     qr_node_id meta_leader;        /* 0 = unknown */
     struct nodes nodes;            /* links and boots of the others */
     struct map groups;             /* queue_group by group id */
+    struct map suspects;           /* suspects.c: replica id by group id */
     struct map clients;            /* queue_client by group id */
     struct list dirty_clients;     /* queue_client.dirty */
     struct list dirty_groups;      /* queue_group.dirty */

@@ -28,6 +28,7 @@
 #include "broker/queue_events.h"
 #include "broker/queue_group_priv.h"
 #include "broker/reconcile.h"
+#include "broker/suspects.h"
 #include "machine/queue/queue_command.h"
 #include "shard/env.h"
 
@@ -383,6 +384,7 @@ queue_group_open(struct broker *b, const struct meta_queue *queue)
     g->self = config.self;
     config.stand = queue->stand == b->env->node && config.members_count > 0;
     config.is_volatile = queue->owner.node != 0;
+    config.is_fresh = suspects_is_fresh(b, queue);
     error_clear(&err);
     (void)map_put(&b->groups, g->id, g);
     if (qr_group_open(b->host, &config, &g->raft, &err) != 0) {

@@ -219,12 +219,14 @@ is_alone(const struct qr_group_config *config)
 }
 
 /* The store does not know GROUP. It is new, or was never durable, so nothing
- * was promised; unless the store has forgotten whole groups. Then only who is
- * alone may begin again: what it has forgotten, it has promised to nobody. */
+ * was promised; unless the store has forgotten whole groups, and it was placed
+ * here before that. Then only who is alone may begin again: what it has
+ * forgotten, it has promised to nobody. */
 static void
 begin(struct qr_group *g, const struct qr_group_config *config)
 {
-    bool has_amnesia = g->host->has_amnesia && !config->is_volatile;
+    bool has_amnesia =
+        g->host->has_amnesia && !config->is_volatile && !config->is_fresh;
 
     OBJ_CHECK(g, GROUP_MAGIC);
     if (has_amnesia && !is_alone(config)) {

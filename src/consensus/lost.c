@@ -171,6 +171,43 @@ lost_end(struct qr_group *g)
     }
 }
 
+/* ---- forgotten groups ---- */
+
+bool
+qr_host_is_forgetful(const struct qr_host *host)
+{
+    OBJ_CHECK(host, HOST_MAGIC);
+    return host->has_amnesia;
+}
+
+/* A replica that is lost is marked so in the store, and would be known without
+ * the report. But as long as there is one, a crash could leave neither it nor
+ * its successor there, and a cluster that still names it. */
+bool
+qr_host_accept_loss(struct qr_host *host)
+{
+    const struct qr_group *g;
+    uint64_t id;
+    size_t pos;
+
+    OBJ_CHECK(host, HOST_MAGIC);
+    if (!host->has_amnesia || host->lost_count > 0) {
+        return false;
+    }
+    map_foreach (&host->groups, pos, id, g) {
+        if (g->is_leaving || g->hard_batch > host->durable) {
+            return false;
+        }
+    }
+    host->has_amnesia = false;
+    store_accept_loss(host->store);
+    host->env->ops->wake(host->env);
+    log_info(host->env->log, "raft",
+             "every replica that may have been forgotten here has been "
+             "replaced");
+    return true;
+}
+
 /* ---- those elsewhere ---- */
 
 static bool

@@ -139,7 +139,7 @@ on_missing(void *arg, qr_group_id group, qr_index index)
 }
 
 static void open_group(struct node *n, qr_group_id group,
-                       const struct placement *p, bool stand);
+                       const struct placement *p, bool stand, bool is_fresh);
 
 static void
 on_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
@@ -148,7 +148,7 @@ on_stored(void *arg, qr_group_id id, qr_replica_id self, bool is_volatile)
     struct placement p = {.self = self, .is_volatile = is_volatile};
     const struct placement *wanted = map_get(&n->placements, id);
 
-    open_group(n, id, wanted != NULL ? wanted : &p, false);
+    open_group(n, id, wanted != NULL ? wanted : &p, false, false);
 }
 
 /* What was lost before it was durable is made again, as the metadata would. */
@@ -161,7 +161,7 @@ open_missing(struct node *n)
         const struct placement *p = map_get(&n->placements, ids[i]);
 
         if (qr_host_group(n->host, ids[i]) == NULL && !p->is_volatile) {
-            open_group(n, ids[i], p, false);
+            open_group(n, ids[i], p, false, false);
         }
     }
     mem_free(ids);
@@ -402,7 +402,7 @@ cluster_rot(struct cluster *c, qr_node_id node, qr_group_id group,
 
 static void
 open_group(struct node *n, qr_group_id group, const struct placement *p,
-           bool stand)
+           bool stand, bool is_fresh)
 {
     struct qr_member members[CLUSTER_NODES_MAX];
     struct machine *m = oracle_machine_new(n, group);
@@ -413,6 +413,7 @@ open_group(struct node *n, qr_group_id group, const struct placement *p,
         .members_count = p->voters,
         .stand = stand,
         .is_volatile = p->is_volatile,
+        .is_fresh = is_fresh,
         .ops = &oracle_machine_ops,
         .machine = m,
     };
@@ -439,7 +440,7 @@ place(struct cluster *c, qr_group_id group, qr_node_id node,
     void *before = map_put(&n->placements, group, mem_dup(p, sizeof *p));
 
     cr_assert_null(before);
-    open_group(n, group, p, stand);
+    open_group(n, group, p, stand, true);
 }
 
 void
@@ -478,7 +479,7 @@ cluster_replace(struct cluster *c, qr_group_id group, qr_node_id node,
     struct placement p = {.self = self};
 
     cr_assert_not_null(before);
-    open_group(n, group, &p, false); /* `gone` frees the one before */
+    open_group(n, group, &p, false, true); /* `gone` frees the one before */
     mem_free(map_put(&n->placements, group, mem_dup(&p, sizeof p)));
 }
 

@@ -1,13 +1,16 @@
 /* Replicas without their memory: they never take part again, say so, and are
  * replaced by their node's next incarnation. */
 #include <quorate/error.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "cluster.h"
 #include "lib/harness.h"
+#include "store/record.h"
 
 enum {
-    GROUP = 16
+    GROUP = 16,
+    OTHER = 17
 };
 
 static struct cluster *
@@ -265,5 +268,114 @@ Test(lost, a_deleted_group_is_cleaned_up)
     cluster_run(c, 2 * QR_LOST_MS);
     cr_assert_null(cluster_group(c, 3, GROUP));
     cr_assert_geq(c->nodes[3].deleted, 1);
+    cluster_free(&c);
+}
+
+/* ---- whole groups forgotten ---- */
+
+/* Batch NUMBER of node 3's log can no longer be read. */
+static void
+spoil_batch(struct cluster *c, uint64_t number)
+{
+    static const char name[] = "segment-00000001.log";
+    struct disk *disk = disk_sim_disk(c->nodes[3].disk);
+    uint8_t sector[SECTOR_SIZE];
+    struct disk_file *file;
+    uint64_t at = SEGMENT_DATA_AT;
+
+    cr_assert_eq(disk->ops->open(disk, name, &file), 0);
+    do {
+        cr_assert_eq(disk->ops->read(file, at, sector, sizeof(sector)), 0);
+        at += SECTOR_SIZE;
+    } while (memcmp(sector, "QRBT", 4) != 0 || get_u64le(sector + 8) != number);
+    disk->ops->close(file);
+    cr_assert_eq(disk_sim_spoil_at(c->nodes[3].disk, name, at - SECTOR_SIZE),
+                 0);
+}
+
+/* Node 3's store may have forgotten whole groups, among them OTHER. */
+static struct cluster *
+forgetful(uint64_t seed)
+{
+    struct cluster *c = three(seed);
+    uint64_t batch;
+
+    cluster_run(c, 200);
+    cr_assert(store_is_idle(c->nodes[3].store));
+    batch = store_current(c->nodes[3].store);
+    cluster_open(c, OTHER, 3, false);
+    cr_assert_neq(cluster_wait_leader(c, OTHER, 100), 0);
+    cluster_run(c, 200);
+    propose(c, 5);
+    cluster_run(c, 200);
+    cluster_crash(c, 3, false);
+    spoil_batch(c, batch);
+    cluster_start(c, 3);
+    cr_assert(qr_host_is_forgetful(c->nodes[3].host));
+    return c;
+}
+
+static const char *
+state_of_other(struct cluster *c)
+{
+    struct qr_group_status s;
+
+    qr_group_status(cluster_group(c, 3, OTHER), &s);
+    return s.state;
+}
+
+Test(lost, what_was_placed_before_the_loss_is_lost_and_what_came_later_is_not)
+{
+    struct cluster *c = forgetful(12);
+    struct qr_group_config config = {.id = OTHER + 1,
+                                     .self = qr_replica(3, 2),
+                                     .is_fresh = true,
+                                     .ops = &oracle_machine_ops};
+    struct qr_group *g;
+    struct qr_group_status s;
+    struct error err;
+
+    cr_assert_str_eq(state_of_other(c), "lost");
+    config.machine = oracle_machine_new(&c->nodes[3], config.id);
+    error_clear(&err);
+    cr_assert_eq(qr_group_open(c->nodes[3].host, &config, &g, &err), 0);
+    qr_group_status(g, &s);
+    cr_assert_str_eq(s.state, "joining");
+    cluster_free(&c);
+}
+
+Test(lost, the_loss_is_accepted_when_all_has_been_replaced_and_is_durable)
+{
+    struct cluster *c = forgetful(13);
+    struct qr_host *host = c->nodes[3].host;
+
+    cluster_run(c, 100);
+    cr_assert_not(qr_host_accept_loss(host), "one is lost");
+    cluster_crash(c, 3, false);
+    cluster_start(c, 3);
+    host = c->nodes[3].host;
+    cr_assert(qr_host_is_forgetful(host), "until it is accepted");
+    disk_sim_set_notify(c->nodes[3].disk, NULL, NULL);
+    for (qr_group_id id = GROUP; id <= OTHER; id++) {
+        if (strcmp(id == OTHER ? state_of_other(c) : status_of(c, 3).state,
+                   "lost") == 0) {
+            cluster_replace(c, id, 3, qr_replica(3, 2));
+        }
+    }
+    cluster_run(c, 10);
+    cr_assert_str_eq(state_of_other(c), "joining");
+    cr_assert_not(qr_host_accept_loss(host), "its successor is not durable");
+    disk_sim_complete_all(c->nodes[3].disk);
+    cluster_run(c, 10);
+    disk_sim_complete_all(c->nodes[3].disk);
+    cr_assert(qr_host_accept_loss(host));
+    cr_assert_not(qr_host_is_forgetful(host));
+    cr_assert_not(qr_host_accept_loss(host), "once");
+    cluster_run(c, 10);
+    disk_sim_complete_all(c->nodes[3].disk);
+    cluster_crash(c, 3, false);
+    cluster_start(c, 3);
+    cr_assert_not(qr_host_is_forgetful(c->nodes[3].host));
+    cr_assert_str_eq(state_of_other(c), "joining");
     cluster_free(&c);
 }
