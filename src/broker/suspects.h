@@ -13,6 +13,7 @@
 struct broker;
 struct meta_queue;
 
+/* Nothing is under suspicion; and forget what is, at the end. */
 void suspects_init(struct broker *b);
 void suspects_deinit(struct broker *b);
 /* This start has just been applied to this shard's copy of the metadata: who

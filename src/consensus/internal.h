@@ -141,10 +141,12 @@ enum intent {
     INTENT_REMOVE
 };
 
-/* A member that said that it has lost its memory, and when. */
+/* A member that said, or showed, that it has lost its memory. */
 struct lost_member {
     qr_replica_id id;
-    uint64_t at_ms;
+    uint64_t at_ms;    /* when that was last certain; 0: it is not */
+    uint64_t since_ms; /* it contradicts itself since; 0: it does not */
+    uint64_t doubt_ms; /* and did so last */
 };
 
 /* Entries whose bodies are damaged here; see repair.c. */
@@ -583,7 +585,11 @@ void lost_begin(struct qr_group *g);
 void lost_end(struct qr_group *g);
 /* Node FROM says which of its replicas are lost. */
 void lost_receive(struct qr_host *host, const Raft__Lost *pb, qr_node_id from);
-/* Whether REPLICA, a member of GROUP, has said so of late. */
+/* A member answers GROUP, its leader, with M: an AppendEntries result, not yet
+ * given to the library. One that keeps saying that its log ends before what it
+ * has acknowledged counts as lost. */
+void lost_weigh(struct qr_group *g, const struct raft_message *m);
+/* Whether REPLICA, a member of GROUP, has said or shown so of late. */
 bool lost_is_known(const struct qr_group *g, qr_replica_id replica);
 
 /* failover.c */

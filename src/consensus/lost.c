@@ -18,6 +18,11 @@
 #include "base/mem.h"
 #include "consensus/internal.h"
 
+enum {
+    /* One answer may have been under way for long; many cannot. */
+    LOST_DOUBT_MS = 2 * QR_LOST_MS
+};
+
 /* ---- those here ---- */
 
 /* What is said at once: each in one place of both arrays. */
@@ -224,42 +229,119 @@ is_member(const struct qr_group *g, qr_replica_id replica)
     return false;
 }
 
-/* Note that REPLICA is lost, in the place of the one heard of longest ago. */
-static void
-note(struct qr_group *g, qr_replica_id replica)
+/* What is known of REPLICA, or NULL. */
+static struct lost_member *
+member_find(const struct qr_group *g, qr_replica_id replica)
 {
-    struct lost_member *at;
+    OBJ_CHECK(g, GROUP_MAGIC);
+    for (unsigned i = 0; g->lost_members != NULL && i < QR_MEMBERS_MAX; i++) {
+        if (g->lost_members[i].id == replica) {
+            return &g->lost_members[i];
+        }
+    }
+    return NULL;
+}
+
+static uint64_t
+heard_ms(const struct lost_member *m)
+{
+    return MAX(m->at_ms, m->doubt_ms);
+}
+
+/* The same, or for it the place of the one heard of longest ago. */
+static struct lost_member *
+member_get(struct qr_group *g, qr_replica_id replica)
+{
+    struct lost_member *at = member_find(g, replica);
 
     OBJ_CHECK(g, GROUP_MAGIC);
+    if (at != NULL) {
+        return at;
+    }
     if (g->lost_members == NULL) {
         g->lost_members = mem_zalloc(QR_MEMBERS_MAX, sizeof *g->lost_members);
     }
     at = &g->lost_members[0];
-    for (unsigned i = 0; i < QR_MEMBERS_MAX; i++) {
-        if (g->lost_members[i].id == replica) {
-            at = &g->lost_members[i];
-            break;
-        }
-        if (g->lost_members[i].at_ms < at->at_ms) {
+    for (unsigned i = 1; i < QR_MEMBERS_MAX; i++) {
+        if (heard_ms(&g->lost_members[i]) < heard_ms(at)) {
             at = &g->lost_members[i];
         }
     }
-    at->id = replica;
-    at->at_ms = g->host->env->ops->now_ms(g->host->env);
+    *at = (struct lost_member){.id = replica};
+    return at;
+}
+
+/* REPLICA is lost; the owner is told. */
+static void
+note(struct qr_group *g, qr_replica_id replica)
+{
+    uint64_t now = g->host->env->ops->now_ms(g->host->env);
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    member_get(g, replica)->at_ms = MAX(now, 1U);
+    if (g->is_serving && g->host->config.lost != NULL) {
+        g->host->config.lost(g->host->config.arg, g->id, replica);
+    }
+}
+
+/* Whether M denies what its sender has acknowledged to us in this term. */
+static bool
+is_contradiction(const struct qr_group *g, const struct raft_message *m)
+{
+    const struct raft_append_entries_result *r = &m->append_entries_result;
+    raft_index match = 0;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    return r->rejected != 0 && r->term == raft_current_term(&g->raft) &&
+           raft_match_index(&g->raft, m->server_id, &match) == 0 &&
+           r->last_log_index < match;
+}
+
+void
+lost_weigh(struct qr_group *g, const struct raft_message *m)
+{
+    uint64_t now = g->host->env->ops->now_ms(g->host->env);
+    struct lost_member *at;
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(m->type == RAFT_APPEND_ENTRIES_RESULT);
+    if (!g->is_serving || !is_member(g, m->server_id)) {
+        return;
+    }
+    if (!is_contradiction(g, m)) {
+        at = member_find(g, m->server_id);
+        if (at != NULL) {
+            at->since_ms = 0;
+        }
+        return;
+    }
+    at = member_get(g, m->server_id);
+    if (at->since_ms == 0 || now - at->doubt_ms > QR_LOST_MS) {
+        at->since_ms = MAX(now, 1U);
+    }
+    at->doubt_ms = now;
+    if (now - at->since_ms < LOST_DOUBT_MS) {
+        return;
+    }
+    if (at->at_ms == 0) {
+        log_warning(g->host->env->log, "raft",
+                    "group %llu: replica %llx has lost entries that it had "
+                    "acknowledged: it is to be replaced",
+                    (unsigned long long)g->id,
+                    (unsigned long long)m->server_id);
+    }
+    note(g, m->server_id);
 }
 
 bool
 lost_is_known(const struct qr_group *g, qr_replica_id replica)
 {
-    uint64_t now = g->host->env->ops->now_ms(g->host->env);
+    const struct lost_member *m = member_find(g, replica);
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    for (unsigned i = 0; g->lost_members != NULL && i < QR_MEMBERS_MAX; i++) {
-        if (g->lost_members[i].id == replica) {
-            return now - g->lost_members[i].at_ms <= 2 * (uint64_t)QR_LOST_MS;
-        }
-    }
-    return false;
+    return m != NULL && m->at_ms != 0 &&
+           g->host->env->ops->now_ms(g->host->env) - m->at_ms <=
+               2 * (uint64_t)QR_LOST_MS;
 }
 
 static void
@@ -284,9 +366,6 @@ receive_one(struct qr_host *host, qr_group_id group, qr_replica_id replica,
         return;
     }
     note(g, replica);
-    if (g->is_serving && host->config.lost != NULL) {
-        host->config.lost(host->config.arg, group, replica);
-    }
 }
 
 void

@@ -445,6 +445,9 @@ replica_receive(struct qr_group *g, struct raft_message *m, bool is_quiet)
     host_address(m->server_id, address);
     m->server_address = address;
     g->is_hushed = is_quiet && hibernate_agrees(g, m);
+    if (m->type == RAFT_APPEND_ENTRIES_RESULT) {
+        lost_weigh(g, m);
+    }
     if (m->type == RAFT_APPEND_ENTRIES) {
         receive_append(g, m);
     } else {

@@ -271,6 +271,40 @@ Test(lost, a_deleted_group_is_cleaned_up)
     cluster_free(&c);
 }
 
+Test(lost, who_forgets_what_it_acknowledged_is_lost_to_its_leader)
+{
+    struct cluster *c = three(14);
+    qr_node_id at = cluster_wait_leader(c, GROUP, 5000);
+    qr_node_id other = at == 3 ? 2 : 3;
+    struct disk_sim_image *image;
+
+    propose(c, 5);
+    cluster_run(c, 200);
+    image = disk_sim_copy(c->nodes[other].disk);
+    propose(c, 5);
+    cluster_run(c, 200);
+    cluster_crash(c, other, false);
+    disk_sim_roll_back(c->nodes[other].disk, image);
+    disk_sim_image_free(&image);
+    cluster_start(c, other);
+    cluster_run(c, QR_LOST_MS);
+    propose(c, 1);
+    cr_assert_eq(cluster_leader(c, GROUP), at);
+    cr_assert_eq(c->nodes[at].lost, 0, "not at once");
+    cluster_run(c, 3 * QR_LOST_MS);
+    cr_assert_eq(cluster_leader(c, GROUP), at);
+    cr_assert_geq(c->nodes[at].lost, 1);
+    cr_assert_eq(c->nodes[at].lost_replica, cluster_replica(other));
+    insist(c, qr_group_remove, cluster_replica(other));
+    cluster_run(c, 2 * QR_LOST_MS);
+    cr_assert_null(cluster_group(c, other, GROUP), "told that it is no member");
+    cluster_join(c, GROUP, other, qr_replica(other, 2));
+    insist(c, qr_group_add, qr_replica(other, 2));
+    insist(c, qr_group_promote, qr_replica(other, 2));
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_free(&c);
+}
+
 /* ---- whole groups forgotten ---- */
 
 /* Batch NUMBER of node 3's log can no longer be read. */
