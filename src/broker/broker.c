@@ -453,6 +453,13 @@ broker_missing_entry(struct broker *b, qr_group_id group, qr_index index)
                   (int)queue->name.size, queue->name.data,
                   (int)queue->vhost.size, queue->vhost.data,
                   (unsigned long long)index);
+    } else if (b != NULL && group == QR_GROUP_META) {
+        log_error(b->log, "cluster",
+                  "entry %llu of the metadata has rotted on every node that "
+                  "had it: a declaration, a deletion or another change is "
+                  "lost; compare the listings with what should be there, and "
+                  "restore a copy of the data directory if it matters",
+                  (unsigned long long)index);
     }
 }
 

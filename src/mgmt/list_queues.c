@@ -2,7 +2,9 @@
  * metadata; what only a replica knows is asked of all shards of all nodes when
  * a column needs it. A queue's counts are its leader's; without a leader they
  * are those of the replica that applied most, and the state says why:
- * "electing" (a majority answered), "minority" or "down" (nobody did). */
+ * "lost" (so many replicas have lost their memory that there is no majority
+ * without them: delete the queue, and declare it again), "electing" (a majority
+ * answered), "minority" or "down" (nobody did). */
 #include "mgmt/list_queues.h"
 
 #include <string.h>
@@ -301,6 +303,32 @@ put_synchronised(struct json *j, const void *row)
     put_followers(j, row, true);
 }
 
+static bool
+is_text(struct meta_text a, const char *b)
+{
+    return a.size == strlen(b) && memcmp(a.data, b, a.size) == 0;
+}
+
+/* Whether no majority of the members has its memory: nobody can lead, ever. */
+static bool
+is_lost(const struct view *v)
+{
+    size_t voters = 0;
+    size_t lost = 0;
+
+    for (size_t i = 0; i < v->queue->members_count; i++) {
+        const struct meta_member *m = &v->queue->members[i];
+        const struct queue_replica *r =
+            replica_on(v, qr_replica_node(m->replica));
+
+        if (m->is_voter) {
+            voters++;
+            lost += r != NULL && is_text(r->record.state, "lost") ? 1 : 0;
+        }
+    }
+    return lost > 0 && 2 * (voters - lost) <= voters;
+}
+
 static void
 put_state(struct json *j, const void *row)
 {
@@ -310,6 +338,8 @@ put_state(struct json *j, const void *row)
         json_text(j, "down");
     } else if (v->row->leader != NULL) {
         json_text(j, "running");
+    } else if (is_lost(v)) {
+        json_text(j, "lost");
     } else if (v->row->count * 2 > v->queue->members_count) {
         json_text(j, "electing");
     } else {
