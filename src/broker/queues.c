@@ -177,6 +177,12 @@ declare_applied(struct meta_request *r, const struct meta_outcome *outcome,
         reply->queue = request_text(r);
     } else if (outcome->status == META_EXISTS) {
         found(r, false, reply);
+    } else if (outcome->status == META_NOT_FOUND) {
+        /* Not the queue is missing, but each node that was to hold it. */
+        broker_fault_set(&reply->fault, BROKER_INTERNAL,
+                         "queue '%s' in vhost '%s': the nodes chosen for it "
+                         "were removed from the cluster; declare it again",
+                         r->name, r->vhost);
     } else {
         request_fault(r, outcome, "queue", &reply->fault);
     }

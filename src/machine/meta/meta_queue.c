@@ -211,7 +211,25 @@ meta_queue_drop(struct meta_machine *m, struct meta_queue_record *queue)
     mem_free(queue);
 }
 
-/* Check the nodes that DECLARE names and make members of them. */
+static void
+meta_declare_member(const struct meta_node *node, qr_node_id stand,
+                    struct meta_queue *spec)
+{
+    struct meta_member *member = &spec->members[spec->members_count];
+
+    ASSERT(spec->members_count < QR_MEMBERS_MAX);
+    ASSERT(!node->is_removed);
+    member->replica = qr_replica(node->id, 1);
+    member->is_voter = true;
+    member->boot = node->boot;
+    spec->members_count++;
+    if (node->id == stand) {
+        spec->stand = stand;
+    }
+}
+
+/* Check the nodes that DECLARE names and make members of them, but for those
+ * that were removed since they were chosen: the rest can do without. */
 static enum meta_status
 meta_declare_members(const struct meta_machine *m,
                      const Meta__QueueDeclare *declare, struct meta_queue *spec)
@@ -234,15 +252,19 @@ meta_declare_members(const struct meta_machine *m,
     }
     for (size_t i = 0; i < declare->n_nodes; i++) {
         node = meta_node_get(m, declare->nodes[i]);
-        if (node == NULL || node->pub.is_removed) {
+        if (node == NULL) {
             return META_NOT_FOUND;
         }
-        spec->members[i].replica = qr_replica(declare->nodes[i], 1);
-        spec->members[i].is_voter = true;
-        spec->members[i].boot = node->pub.boot;
+        if (!node->pub.is_removed) {
+            meta_declare_member(&node->pub, declare->stand, spec);
+        }
     }
-    spec->members_count = declare->n_nodes;
-    spec->stand = declare->stand != 0 ? declare->stand : declare->nodes[0];
+    if (spec->members_count == 0) {
+        return META_NOT_FOUND;
+    }
+    if (spec->stand == 0) {
+        spec->stand = qr_replica_node(spec->members[0].replica);
+    }
     return META_OK;
 }
 

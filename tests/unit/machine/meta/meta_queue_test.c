@@ -67,6 +67,33 @@ declare(struct world *w, const struct meta_queue_declare *d)
     return world_apply(w);
 }
 
+Test(meta_queue, declared_while_a_node_goes_does_without_it)
+{
+    struct world w;
+    struct meta_queue *q = NULL;
+    struct meta_queue_declare d = {.vhost = text("/"),
+                                   .name = text("q"),
+                                   .nodes = {3, 1, 2},
+                                   .nodes_count = 3,
+                                   .stand = 3};
+
+    world_init_cluster(&w);
+    meta_put_node_remove(&w.commands, 1, 1, 3);
+    cr_assert_eq(world_apply(&w), META_OK);
+    cr_assert_eq(declare(&w, &d), META_OK);
+    q = world_find_queue(&w, "q");
+    cr_assert_not_null(q);
+    cr_assert_eq(q->members_count, 2U);
+    cr_assert_eq(q->members[0].replica, qr_replica(1, 1));
+    cr_assert_eq(q->members[1].replica, qr_replica(2, 1));
+    cr_assert_eq(q->stand, 1U, "who stands is a member");
+    world_check_snapshot(&w);
+    d.name = text("none");
+    d.nodes_count = 1;
+    cr_assert_eq(declare(&w, &d), META_NOT_FOUND, "no node is left");
+    world_deinit(&w);
+}
+
 Test(meta_queue, malformed_declarations_change_nothing)
 {
     static char big[META_ARGUMENTS_SIZE_MAX + 1];
