@@ -46,7 +46,7 @@ struct assembly {
 
 struct session_channel {
     bool is_open;
-    bool is_closing; /* the broker closed it: close-ok was sent */
+    bool is_crossed; /* both closed it: a close-ok more may come */
     enum amqp_method_id asked;
     uint64_t asked_us;
     struct assembly in;
@@ -187,7 +187,7 @@ session_reset_channels(struct sim_amqp *s)
         buf_clear(&ch->in.body);
         ch->in.id = AMQP_NO_METHOD;
         ch->asked = AMQP_NO_METHOD;
-        ch->is_open = ch->is_closing = false;
+        ch->is_open = ch->is_crossed = false;
     }
 }
 
@@ -347,6 +347,7 @@ session_channel_close(struct sim_amqp *s, unsigned channel,
 
     session_send(s, sim_amqp_number(s, channel), &ok);
     ch->is_open = false;
+    ch->is_crossed = asked == AMQP_channel_close;
     ch->asked = AMQP_NO_METHOD;
     s->events.on_channel_closed(s->events.arg, channel,
                                 m->channel_close.reply_code, asked);
@@ -372,12 +373,17 @@ session_answer(struct sim_amqp *s, unsigned channel,
 {
     struct session_channel *ch = &s->channels[channel];
 
+    if (ch->is_crossed && m->id == AMQP_channel_close_ok) {
+        ch->is_crossed = false;
+        return;
+    }
     if (!session_is_answer(ch, m)) {
         session_violate(s, amqp_method_name(m->id), channel);
         return;
     }
     ch->is_open = m->id == AMQP_channel_open_ok ||
                   (ch->is_open && m->id != AMQP_channel_close_ok);
+    ch->is_crossed = false; /* the broker answers in order */
     ch->asked = AMQP_NO_METHOD;
     s->events.on_answer(s->events.arg, channel, m);
 }
