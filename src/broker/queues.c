@@ -170,11 +170,70 @@ found(struct meta_request *r, bool is_passive, struct broker_reply *reply)
 }
 
 static void
+put_declare(struct meta_request *r, const struct broker_queue_spec *spec)
+{
+    struct broker *b = r->broker;
+    struct meta_queue_declare command = {.vhost = request_vhost(r),
+                                         .name = request_text(r),
+                                         .is_durable = spec->is_durable,
+                                         .is_auto_delete = spec->is_auto_delete,
+                                         .arguments = spec->arguments,
+                                         .stand = b->env->node};
+
+    if (spec->is_exclusive) {
+        command.owner.node = b->env->node;
+        command.owner.boot = b->env->boot;
+        command.owner.connection = r->connection->id;
+        command.nodes[0] = b->env->node;
+        command.nodes_count = 1;
+        r->connection->owns_queues = true;
+    } else {
+        command.nodes_count = placement_choose(b, command.nodes);
+        command.stand = command.nodes[0];
+    }
+    meta_put_queue_declare(&r->command, b->session, r->number, &command);
+}
+
+static void declare_applied(struct meta_request *r,
+                            const struct meta_outcome *outcome,
+                            struct broker_reply *reply);
+
+/* The queue was there, and is gone before this copy could look at it: declare
+ * it, as was asked, with a number of its own. Whoever asked goes on waiting. */
+static void
+declare_again(struct meta_request *r)
+{
+    struct broker_queue_spec spec = {
+        .is_durable = (r->flags & QUEUE_DURABLE) != 0,
+        .is_auto_delete = (r->flags & QUEUE_AUTO_DELETE) != 0,
+        .is_exclusive = (r->flags & QUEUE_IS_EXCLUSIVE) != 0,
+        .arguments = {.data = (const char *)r->spec.data,
+                      .size = r->spec.size}};
+    struct meta_request *again;
+    struct call_ref *none;
+
+    if (r->connection == NULL) {
+        return; /* and nobody waits */
+    }
+    again = meta_request_new(r->broker, NULL, declare_applied);
+    none = again->call;
+    again->call = r->call;
+    r->call = none;
+    request_name(again, r->connection, request_text(r));
+    again->flags = r->flags;
+    buf_put(&again->spec, r->spec.data, r->spec.size);
+    put_declare(again, &spec);
+    meta_request_send(again);
+}
+
+static void
 declare_applied(struct meta_request *r, const struct meta_outcome *outcome,
                 struct broker_reply *reply)
 {
     if (outcome->status == META_OK) {
         reply->queue = request_text(r);
+    } else if (outcome->status == META_EXISTS && request_queue(r) == NULL) {
+        r->ended = declare_again;
     } else if (outcome->status == META_EXISTS) {
         found(r, false, reply);
     } else if (outcome->status == META_NOT_FOUND) {
@@ -260,31 +319,6 @@ check_declare(struct broker *b, const struct broker_connection *c,
     return spec->name.size == 0 ||
            broker_is_allowed(b, c, ACCESS_CONFIGURE, "queue", spec->name,
                              fault);
-}
-
-static void
-put_declare(struct meta_request *r, const struct broker_queue_spec *spec)
-{
-    struct broker *b = r->broker;
-    struct meta_queue_declare command = {.vhost = request_vhost(r),
-                                         .name = request_text(r),
-                                         .is_durable = spec->is_durable,
-                                         .is_auto_delete = spec->is_auto_delete,
-                                         .arguments = spec->arguments,
-                                         .stand = b->env->node};
-
-    if (spec->is_exclusive) {
-        command.owner.node = b->env->node;
-        command.owner.boot = b->env->boot;
-        command.owner.connection = r->connection->id;
-        command.nodes[0] = b->env->node;
-        command.nodes_count = 1;
-        r->connection->owns_queues = true;
-    } else {
-        command.nodes_count = placement_choose(b, command.nodes);
-        command.stand = command.nodes[0];
-    }
-    meta_put_queue_declare(&r->command, b->session, r->number, &command);
 }
 
 void

@@ -1,6 +1,8 @@
 /* The broker of one simulated node, as a front end uses it: declarations and
  * their refusals, publishing, consuming, getting, deleting. */
 #include "broker/broker.h"
+#include "broker/broker_priv.h"
+#include "broker/meta_client.h"
 #include "lib/harness.h"
 #include "sim/sim_node.h"
 
@@ -257,6 +259,29 @@ Test(broker, declares_and_finds_a_queue)
     declare_plain(&r, "q");
     cr_assert_eq(declare(&r, &r.connection, &passive, &a), BROKER_OK);
     cr_assert_str_eq(a.queue, "q");
+    rig_deinit(&r);
+}
+
+Test(broker, declares_again_what_was_there_and_is_gone)
+{
+    const struct broker_queue_spec spec = {.name = text("q")};
+    struct meta_outcome outcome = {.status = META_EXISTS};
+    struct answer a;
+    struct rig r;
+
+    rig_init(&r);
+    answer_init(&a);
+    broker_queue_declare(r.broker, &r.connection, &spec, &a.call);
+    outcome.session = r.broker->session;
+    outcome.request = r.broker->request_next;
+    meta_client_outcome(r.broker->meta_client, &outcome);
+    await(&r, &a);
+    cr_assert_eq(a.reply.fault.kind, BROKER_OK, "%s", a.reply.fault.text);
+    cr_assert_str_eq(a.queue, "q");
+    answer_init(&a);
+    broker_queue_declare(r.broker, &r.connection, &spec, &a.call);
+    await(&r, &a);
+    cr_assert_eq(a.reply.fault.kind, BROKER_OK, "it is the same");
     rig_deinit(&r);
 }
 
