@@ -51,12 +51,15 @@ unit_factor(const char *unit, size_t size)
     const char *letter = NULL;
     uint64_t base = 1024;
     uint64_t factor = 1;
-    char first = 0;
+    int first = 0;
 
     if (size == 0) {
         return 1;
     }
-    first = unit[0] >= 'A' && unit[0] <= 'Z' ? (char)(unit[0] | 0x20) : unit[0];
+    first = (unsigned char)unit[0];
+    if (first >= 'A' && first <= 'Z') {
+        first |= 0x20;
+    }
     letter = memchr(letters, first, sizeof(letters) - 1);
     if (letter == NULL) {
         return 0;

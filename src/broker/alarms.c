@@ -169,7 +169,7 @@ forget_stale(struct broker *b)
     for (size_t i = 0; i < b->alarms->count; i++) {
         struct alarms_node *n = &b->alarms->nodes[i];
 
-        for (uint16_t s = 0; s < QR_SHARDS_MAX; s++) {
+        for (int s = 0; s < QR_SHARDS_MAX; s++) {
             bool is_own = n->node == b->env->node && s == b->env->shard;
 
             if (!is_own && now_ms - n->heard_ms[s] > ALARMS_STALE_MS) {

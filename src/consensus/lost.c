@@ -191,7 +191,7 @@ qr_host_is_forgetful(const struct qr_host *host)
 bool
 qr_host_accept_loss(struct qr_host *host)
 {
-    const struct qr_group *g;
+    struct qr_group *g;
     uint64_t id;
     size_t pos;
 

@@ -354,21 +354,21 @@ sim_start(struct sim *sim, qr_node_id id, uint16_t shards,
 }
 
 void
-sim_start_as(struct sim *sim, qr_node_id id, uint16_t shards,
+sim_start_as(struct sim *sim, qr_node_id machine, uint16_t shards,
              const struct logger *log, const struct sim_self *self)
 {
-    struct sim_node *node = &sim->nodes[id];
+    struct sim_node *node = &sim->nodes[machine];
 
     OBJ_CHECK(sim, SIM_MAGIC);
-    ASSERT(id >= 1 && id <= SIM_NODES_MAX);
+    ASSERT(machine >= 1 && machine <= SIM_NODES_MAX);
     ASSERT(shards >= 1 && shards <= SIM_SHARDS_MAX);
     ASSERT(!node->is_up);
     sim->disturbed_us = MAX(sim->disturbed_us, sim->now_us);
     free_shards(node);
-    node->id = id;
+    node->id = machine;
     node->self = *self;
     for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
-        sim->ends[id][b].as = 0;
+        sim->ends[machine][b].as = 0;
     }
     node->is_up = true;
     node->life++;
@@ -380,8 +380,8 @@ sim_start_as(struct sim *sim, qr_node_id id, uint16_t shards,
     }
     node->shards_count = shards;
     for (qr_node_id b = 1; b <= SIM_NODES_MAX; b++) {
-        if (b != id && sim->nodes[b].is_up) {
-            sim_look_later(sim, id, b, sim->net.connect_us);
+        if (b != machine && sim->nodes[b].is_up) {
+            sim_look_later(sim, machine, b, sim->net.connect_us);
         }
     }
 }

@@ -95,8 +95,9 @@ sim_judge(struct sim_acquaintance *a, const struct sim_identity *other)
 {
     struct sim_known *k = known(a, other->node);
 
-    if (k->is_removed || (!uuid_is_nil(&k->uuid) &&
-                          memcmp(&k->uuid, &other->uuid, sizeof(k->uuid)))) {
+    if (k->is_removed ||
+        (!uuid_is_nil(&k->uuid) &&
+         memcmp(&k->uuid, &other->uuid, sizeof(k->uuid)) != 0)) {
         return SIM_REMOVED;
     }
     if (starts_is_rolled_back(&other->starts, &k->seen)) {

@@ -228,9 +228,10 @@ make_faults(struct sim_plan *p, struct rng *rng)
         at += 1 + rng_below(rng, 2 * every_us);
     }
     if (has_long) { /* nodes are given up */
-        struct sim_fault *f = fault_add(p, SIM_HALVES, p->end_us,
-                                        NODES_LOST_MS * 1000ULL +
-                                            rng_below(rng, LONG_EXTRA_S * US));
+        struct sim_fault *f =
+            fault_add(p, SIM_HALVES, p->end_us,
+                      (uint64_t)NODES_LOST_MS * 1000 +
+                          rng_below(rng, (uint64_t)LONG_EXTRA_S * US));
 
         f->a = some_side(rng, p->nodes);
         p->end_us += f->for_us;

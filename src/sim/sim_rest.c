@@ -99,11 +99,12 @@ look_for_leader(void *arg, struct meta_queue *queue)
 bool
 rest_is_led(struct world *w, char *why)
 {
-    struct look l = {.world = w, .why = why, .is_good = true};
+    struct look l = {.world = w, .is_good = true};
     struct meta_machine *m = newest_meta(w);
     struct env *env = sim_env(w->sim, w->ids[0], 0);
 
     ASSERT(m != NULL);
+    l.why = why;
     l.wall_ms = env->ops->wall_ms(env);
     if (!is_led(w, QR_GROUP_META)) {
         say(&l, "I11: the metadata have no leader %d s after the last fault",
@@ -118,8 +119,9 @@ rest_is_led(struct world *w, char *why)
 static bool
 each_shard(struct world *w, char *why, void (*cb)(struct look *l))
 {
-    struct look l = {.world = w, .why = why, .is_good = true};
+    struct look l = {.world = w, .is_good = true};
 
+    l.why = why;
     for (uint32_t i = 0; i < w->nodes_count; i++) {
         for (uint16_t s = 0; s < w->shards; s++) {
             l.node = i;
@@ -155,7 +157,8 @@ look_at_disk(struct look *l)
     uint64_t most;
 
     store_stats(l->parts.store, &stats);
-    most = 2 * stats.live_bytes + REST_SLACK_SEGMENTS * SIM_NODE_SEGMENT_SIZE;
+    most = 2 * stats.live_bytes +
+           (uint64_t)REST_SLACK_SEGMENTS * SIM_NODE_SEGMENT_SIZE;
     if (stats.disk_bytes > most) {
         say(l,
             "I12: a shard of node %u keeps %llu bytes on disk for %llu that "

@@ -178,10 +178,10 @@ struct store_stats {
     uint64_t segments_free; /* of those, ready for reuse */
     uint64_t live_bytes;
     uint64_t cache_bytes;
-    uint64_t disk_bytes; /* segments * segment_size */
-    uint64_t damaged;    /* entries that are, now */
-    uint64_t damages;    /* found since the start, and at it */
-    uint64_t repaired;   /* of those, by store_repair() or out of memory */
+    uint64_t disk_bytes;  /* segments * segment_size */
+    uint64_t damaged;     /* entries that are, now */
+    uint64_t damages;     /* found since the start, and at it */
+    uint64_t repaired;    /* of those, by store_repair() or out of memory */
     uint64_t groups_lost; /* that are, now */
     uint64_t scrubbed_bytes;
     uint64_t scrub_passes; /* over everything that is live */

@@ -35,6 +35,7 @@ small(const struct fake_broker *b)
         .vhost = "/",
         .prefix = "t",
         .label = "test",
+        .tls = "",
         .durable = true,
         .declare = true,
         .verify = true,
