@@ -15,21 +15,28 @@ alarm_name(enum broker_alarm alarm)
     return alarm == BROKER_ALARM_MEMORY ? "memory" : "disk";
 }
 
-/* The row of NODE, made when it is new; NULL when there is no room. */
+/* The row of NODE, made when it is new; NULL when there is no room. They are
+ * in order, so that what people are told does not depend on who came first. */
 static struct alarms_node *
 alarms_node(struct alarms *a, qr_node_id node)
 {
-    for (size_t i = 0; i < a->count; i++) {
-        if (a->nodes[i].node == node) {
-            return &a->nodes[i];
-        }
+    size_t at = 0;
+
+    while (at < a->count && a->nodes[at].node < node) {
+        at++;
+    }
+    if (at < a->count && a->nodes[at].node == node) {
+        return &a->nodes[at];
     }
     if (a->count == QR_NODES_MAX) {
         return NULL;
     }
-    memset(&a->nodes[a->count], 0, sizeof(a->nodes[0]));
-    a->nodes[a->count].node = node;
-    return &a->nodes[a->count++];
+    memmove(&a->nodes[at + 1], &a->nodes[at],
+            (a->count - at) * sizeof(a->nodes[0]));
+    a->count++;
+    memset(&a->nodes[at], 0, sizeof(a->nodes[0]));
+    a->nodes[at].node = node;
+    return &a->nodes[at];
 }
 
 static unsigned

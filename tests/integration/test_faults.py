@@ -3,7 +3,6 @@ publish and consume: nothing that was confirmed is lost, nothing is invented,
 and what comes twice is marked."""
 import itertools
 import os
-import shutil
 import sys
 import time
 import unittest
@@ -193,30 +192,3 @@ class StrangersTest(unittest.TestCase):
         self.assertEqual("running", states["n2"])
         self.assertNotEqual("running", states["n3"])
         self.assertLess(len(lines), 20, "the log is flooded")
-
-    def test_a_lost_data_directory(self):
-        self.cluster.start()
-        channel = self.cluster.connect(1).channel()
-        channel.confirm_delivery()
-        channel.queue_declare("kept", durable=True)
-        for i in range(50):
-            channel.basic_publish("", "kept", b"%d" % i)
-        self.cluster.stop(2)
-        shutil.rmtree(self.cluster.data(2))
-        os.rename(self.cluster.path("n2.log"), self.cluster.path("n2-old.log"))
-        self.cluster.launch(2)
-        wait_for(lambda: "[error] <cluster>" in self.cluster.log(2),
-                 "it says that its data are lost")
-        line = [line for line in self.cluster.log(2).splitlines()
-                if "[error]" in line][0]
-        self.assertIn("this one is new, so the old disk was lost or replaced. "
-                      "Nothing is served", line)
-        self.assertIn("Put the old data directory back", line)
-        time.sleep(1)
-        self.assertNotEqual(0, self.cluster.run_ctl(
-            2, "-t", "2", "await_startup").returncode)
-        with self.assertRaises(Exception):
-            self.cluster.connect(2)
-        # The others serve, and have it all.
-        self.assertEqual(50, self.cluster.connect(3).channel().queue_declare(
-            "kept", passive=True).method.message_count)
