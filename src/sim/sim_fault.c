@@ -289,17 +289,27 @@ end_roll_back(struct running *r)
     }
 }
 
+/* It may have been taken in without having heard of it yet, and then been
+ * removed: its directory must be emptied by hand, as it would say. */
+static void
+empty_blank(struct running *r)
+{
+    struct world *w = r->world;
+
+    if (r->was_blank && sim_self(w->sim, w->ids[victim(r)])->is_blank) {
+        world_crash(w, victim(r), true);
+        sim_node_lose(victim_node(r));
+    }
+}
+
 static void
 on_forgotten(struct broker_call *call, const struct broker_reply *reply)
 {
-    const struct running *r = call->arg;
+    struct running *r = call->arg;
     struct world *w = r->world;
 
-    /* It had been taken in without having heard of it yet: its directory must
-     * be emptied by hand, as it would say. */
-    if (reply->fault.kind == BROKER_OK && r->was_blank) {
-        world_crash(w, victim(r), true);
-        sim_node_lose(victim_node(r));
+    if (reply->fault.kind == BROKER_OK) {
+        empty_blank(r);
         if (w->is_healing) {
             world_start(w, victim(r));
         }
@@ -318,6 +328,7 @@ end_forget(struct running *r)
     char name[16];
 
     if (r->step++ > 0) {
+        empty_blank(r); /* whether or not its removal was answered */
         world_start(w, victim(r));
         return;
     }
