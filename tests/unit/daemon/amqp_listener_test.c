@@ -103,6 +103,8 @@ setup(void)
     logger = (struct logger){on_line, NULL, LOG_DEBUG};
     cr_assert_eq(uv_loop_init(&loop), 0);
     net = net_new(&loop, net_wake_up, NULL);
+    /* In one process the tests follow each other. */
+    memset(&env, 0, sizeof(env));
     timers_init(&env.timers);
     env.ops = &ops;
     env.log = &logger;
