@@ -15,28 +15,53 @@ alarm_name(enum broker_alarm alarm)
     return alarm == BROKER_ALARM_MEMORY ? "memory" : "disk";
 }
 
-/* The row of NODE, made when it is new; NULL when there is no room. They are
- * in order, so that what people are told does not depend on who came first. */
-static struct alarms_node *
-alarms_node(struct alarms *a, qr_node_id node)
+/* Where NODE's row is, or belongs. They are in order, so that what people are
+ * told does not depend on who came first. */
+static size_t
+row_at(const struct alarms *a, qr_node_id node)
 {
     size_t at = 0;
 
     while (at < a->count && a->nodes[at].node < node) {
         at++;
     }
-    if (at < a->count && a->nodes[at].node == node) {
-        return &a->nodes[at];
-    }
-    if (a->count == QR_NODES_MAX) {
-        return NULL;
-    }
+    return at;
+}
+
+/* The row of NODE, which is linked or this one; NULL when it is neither. */
+static struct alarms_node *
+alarms_node(struct alarms *a, qr_node_id node)
+{
+    size_t at = row_at(a, node);
+
+    return at < a->count && a->nodes[at].node == node ? &a->nodes[at] : NULL;
+}
+
+static struct alarms_node *
+add_node(struct alarms *a, qr_node_id node, uint16_t shards)
+{
+    size_t at = row_at(a, node);
+
+    ASSERT(a->count < ARRAY_COUNT(a->nodes));
+    ASSERT(shards <= QR_SHARDS_MAX);
     memmove(&a->nodes[at + 1], &a->nodes[at],
             (a->count - at) * sizeof(a->nodes[0]));
     a->count++;
-    memset(&a->nodes[at], 0, sizeof(a->nodes[0]));
-    a->nodes[at].node = node;
+    a->nodes[at] = (struct alarms_node){.node = node, .shards = shards};
     return &a->nodes[at];
+}
+
+/* What it said is void: it tells again when it is back. */
+static void
+remove_node(struct alarms *a, qr_node_id node)
+{
+    size_t at = row_at(a, node);
+
+    if (at < a->count && a->nodes[at].node == node) {
+        a->count--;
+        memmove(&a->nodes[at], &a->nodes[at + 1],
+                (a->count - at) * sizeof(a->nodes[0]));
+    }
 }
 
 static unsigned
@@ -73,7 +98,7 @@ is_disk_short(const struct broker *b)
         bool is_low = (node_bits(&a->nodes[i]) & BROKER_ALARM_DISK) != 0;
 
         is_any = is_any || is_low;
-        roomy += a->nodes[i].is_linked && !is_low ? 1 : 0;
+        roomy += is_low ? 0 : 1;
     }
     return is_any && roomy < nodes / 2 + 1;
 }
@@ -160,9 +185,7 @@ static void
 tell_all(struct broker *b)
 {
     for (size_t i = 0; i < b->alarms->count; i++) {
-        if (b->alarms->nodes[i].is_linked) {
-            tell_node(b, &b->alarms->nodes[i]);
-        }
+        tell_node(b, &b->alarms->nodes[i]);
     }
 }
 
@@ -287,16 +310,15 @@ alarms_frame(struct broker *b, struct address from, const struct frame *frame)
 void
 alarms_link(struct broker *b, const struct link_peer *peer, bool is_up)
 {
-    struct alarms_node *n = alarms_node(b->alarms, peer->node);
+    OBJ_CHECK(b, BROKER_MAGIC);
+    remove_node(b->alarms, peer->node);
+    if (is_up) {
+        const struct alarms_node *n = add_node(
+            b->alarms, peer->node, MIN(peer->shards, (uint16_t)QR_SHARDS_MAX));
 
-    if (n == NULL) {
-        return;
-    }
-    n->is_linked = is_up;
-    n->shards = MIN(peer->shards, (uint16_t)QR_SHARDS_MAX);
-    memset(n->bits, 0, sizeof(n->bits));
-    if (is_up && own_bits(b) != 0) {
-        tell_node(b, n);
+        if (own_bits(b) != 0) {
+            tell_node(b, n);
+        }
     }
     judge(b);
 }
@@ -304,13 +326,9 @@ alarms_link(struct broker *b, const struct link_peer *peer, bool is_up)
 void
 alarms_init(struct broker *b)
 {
-    struct alarms_node *self;
-
     b->alarms = mem_zalloc(1, sizeof(*b->alarms));
     timer_init(&b->alarms->timer, on_timer, b);
-    self = alarms_node(b->alarms, b->env->node);
-    self->is_linked = true;
-    self->shards = b->env->shards;
+    (void)add_node(b->alarms, b->env->node, b->env->shards);
 }
 
 void

@@ -41,13 +41,12 @@ enum {
 struct alarms_node {
     qr_node_id node;
     uint16_t shards;
-    bool is_linked;
     uint8_t bits[QR_SHARDS_MAX];      /* enum broker_alarm, by shard */
     uint64_t heard_ms[QR_SHARDS_MAX]; /* when it was last said */
 };
 
 struct alarms {
-    struct alarms_node nodes[QR_NODES_MAX];
+    struct alarms_node nodes[QR_NODES_MAX + 1]; /* linked ones and this one */
     size_t count;
     struct timer timer; /* while any shard has something to report */
     char reason[ALARMS_REASON_SIZE]; /* why publishers are blocked, or "" */

@@ -1,6 +1,7 @@
 /* Alarms of three simulated nodes: who is told, when publishers are blocked,
  * and what becomes of the alarms of a node that is gone. */
 #include "broker/alarms.h"
+#include "broker/broker_priv.h"
 #include "lib/harness.h"
 #include "sim/sim_node.h"
 
@@ -211,5 +212,24 @@ Test(alarms, a_node_that_comes_learns_what_is_the_case)
     cr_assert_leq(r.changes, 2);
     broker_on_alarm(broker(&r, 3, 1), on_alarm, &r);
     cr_assert_leq(r.changes, 3, "whoever asks later is told at once");
+    rig_deinit(&r);
+}
+
+/* Nodes' ids are never used again: one that is replaced has another. */
+Test(alarms, nodes_that_are_gone_take_no_places)
+{
+    struct rig r;
+    struct broker *b;
+
+    rig_init(&r);
+    b = broker(&r, 3, 1);
+    for (qr_node_id id = 100; id < 100 + 2 * QR_NODES_MAX; id++) {
+        struct link_peer peer = {.node = id, .shards = 1};
+
+        alarms_link(b, &peer, true);
+        cr_assert_eq(b->alarms->count, NODES + 1);
+        alarms_link(b, &peer, false);
+    }
+    cr_assert_eq(b->alarms->count, NODES);
     rig_deinit(&r);
 }
