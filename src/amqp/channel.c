@@ -52,16 +52,25 @@ channel_open(struct amqp_connection *c, uint16_t number)
     amqp_output_method(c, number, &m);
 }
 
-static void
-channel_drop_waiting(struct amqp_channel *ch)
+/* The first of WAITING, which has some, taken out; its payload is returned. */
+static struct amqp_waiting
+channel_take_waiting(struct amqp_connection *c, struct ring *waiting)
 {
-    while (ch->waiting.count > 0) {
-        struct amqp_waiting *w = ring_at(&ch->waiting, 0);
+    struct amqp_waiting w = *(struct amqp_waiting *)ring_at(waiting, 0);
 
-        ch->c->waiting_frames--;
-        ch->c->waiting_bytes -= w->payload.size;
-        slice_unref(&w->payload);
-        ring_pop_front(&ch->waiting);
+    ring_pop_front(waiting);
+    c->waiting_frames--;
+    c->waiting_bytes -= w.payload.size;
+    return w;
+}
+
+static void
+channel_drop_waiting(struct amqp_connection *c, struct ring *waiting)
+{
+    while (waiting->count > 0) {
+        struct amqp_waiting w = channel_take_waiting(c, waiting);
+
+        slice_unref(&w.payload);
     }
 }
 
@@ -84,7 +93,7 @@ amqp_channel_release(struct amqp_channel *ch)
     ch->subject = NULL;
     amqp_publish_release(ch);
     amqp_consume_release(ch);
-    channel_drop_waiting(ch);
+    channel_drop_waiting(ch->c, &ch->waiting);
     channel_relieve(ch->c);
     list_remove(&ch->telling_link);
     if (list_is_linked(&ch->listed.link)) {
@@ -135,14 +144,40 @@ amqp_channel_answer(struct amqp_channel *ch, enum amqp_method_id id)
     }
 }
 
+static uint32_t
+channel_method_id(uint8_t type, const uint8_t *payload, size_t size)
+{
+    return type == AMQP_FRAME_METHOD && size >= sizeof(uint32_t)
+               ? get_u32be(payload)
+               : AMQP_NO_METHOD;
+}
+
+/* Whether the client's own channel.close waits. */
+static bool
+channel_close_waits(const struct amqp_channel *ch)
+{
+    for (size_t i = 0; i < ch->waiting.count; i++) {
+        const struct amqp_waiting *w = ring_at(&ch->waiting, i);
+
+        if (channel_method_id(w->type, w->payload.data, w->payload.size) ==
+            AMQP_channel_close) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A soft error: channel.close, and nothing of the channel is heard until its
- * close-ok. */
+ * close-ok. A close of the client's that waits is dropped with all that does,
+ * but answered, as one that crosses ours is: the client waits for that. */
 static void
 channel_close(struct amqp_channel *ch, const struct amqp_error *e,
               const char *text)
 {
     struct amqp_connection *c = ch->c;
     struct amqp_method m = {.id = AMQP_channel_close};
+    struct amqp_method ok = {.id = AMQP_channel_close_ok};
+    bool is_answer_due = channel_close_waits(ch);
     char reply[AMQP_REPLY_TEXT_SIZE];
 
     amqp_reply_text(reply, e, text);
@@ -158,6 +193,9 @@ channel_close(struct amqp_channel *ch, const struct amqp_error *e,
     m.channel_close.class_id = amqp_class_of(ch->method);
     m.channel_close.method_id = amqp_method_of(ch->method);
     amqp_channel_send(ch, &m);
+    if (is_answer_due) {
+        amqp_channel_send(ch, &ok);
+    }
 }
 
 static void
@@ -239,18 +277,42 @@ channel_reopen(struct amqp_channel *ch, const struct amqp_method *m)
     amqp_channel_fail(ch, AMQP_CHANNEL_ERROR, "second 'channel.open' seen");
 }
 
+/* What waited behind the close of channel NUMBER means what it would have
+ * meant if it had come after it: the channel again, or an error. This does not
+ * nest: nothing waits on a channel that has just been opened, but behind a
+ * call. */
+static void
+channel_follow(struct amqp_connection *c, uint16_t number, struct ring *waiting)
+{
+    while (waiting->count > 0 && c->state < AMQP_CLOSING) {
+        struct amqp_waiting w = channel_take_waiting(c, waiting);
+        struct amqp_frame frame = {.type = w.type,
+                                   .channel = number,
+                                   .payload = w.payload.data,
+                                   .size = (uint32_t)w.payload.size};
+
+        amqp_channel_frame(c, &frame, &w.payload);
+        slice_unref(&w.payload);
+    }
+    channel_drop_waiting(c, waiting);
+}
+
 /* All that came before it has been handed to the broker. */
 static void
 channel_closed_by_client(struct amqp_channel *ch, const struct amqp_method *m)
 {
     struct amqp_method ok = {.id = AMQP_channel_close_ok};
     struct amqp_connection *c = ch->c;
+    struct ring behind = ch->waiting;
     uint16_t number = ch->number;
 
     (void)m;
+    ring_init(&ch->waiting, sizeof(struct amqp_waiting));
     amqp_channel_tell(ch);
     channel_remove(ch);
     amqp_output_method(c, number, &ok);
+    channel_follow(c, number, &behind);
+    ring_deinit(&behind);
 }
 
 static void
@@ -394,10 +456,7 @@ channel_continue(struct amqp_connection *c, uint16_t number)
             ch->waiting.count == 0) {
             break;
         }
-        w = *(struct amqp_waiting *)ring_at(&ch->waiting, 0);
-        ring_pop_front(&ch->waiting);
-        c->waiting_frames--;
-        c->waiting_bytes -= w.payload.size;
+        w = channel_take_waiting(c, &ch->waiting);
         channel_dispatch(ch, w.type, &w.payload);
         slice_unref(&w.payload);
     }
@@ -455,20 +514,12 @@ channel_wait(struct amqp_channel *ch, uint8_t type, const struct slice *payload)
     }
 }
 
-static uint32_t
-channel_method_id(const struct amqp_frame *frame)
-{
-    return frame->type == AMQP_FRAME_METHOD && frame->size >= sizeof(uint32_t)
-               ? get_u32be(frame->payload)
-               : AMQP_NO_METHOD;
-}
-
 /* Our channel.close is on its way. */
 static void
 channel_closing(struct amqp_channel *ch, const struct amqp_frame *frame)
 {
     struct amqp_method ok = {.id = AMQP_channel_close_ok};
-    uint32_t id = channel_method_id(frame);
+    uint32_t id = channel_method_id(frame->type, frame->payload, frame->size);
 
     if (id == AMQP_channel_close) {
         amqp_channel_send(ch, &ok);
@@ -483,13 +534,14 @@ amqp_channel_frame(struct amqp_connection *c, const struct amqp_frame *frame,
 {
     struct amqp_channel *ch = map_get(&c->channels, frame->channel);
     struct slice payload = {bytes->block, frame->payload, frame->size};
+    uint32_t id = channel_method_id(frame->type, frame->payload, frame->size);
 
     if (ch == NULL) {
-        if (channel_method_id(frame) == AMQP_channel_open) {
+        if (id == AMQP_channel_open) {
             channel_open(c, frame->channel);
             return;
         }
-        amqp_connection_fail(c, AMQP_CHANNEL_ERROR, channel_method_id(frame),
+        amqp_connection_fail(c, AMQP_CHANNEL_ERROR, id,
                              "expected 'channel.open'");
         return;
     }

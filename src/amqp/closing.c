@@ -80,6 +80,18 @@ amqp_connection_end(struct amqp_connection *c, bool flush)
     c->transport.close(c->transport.arg, flush);
 }
 
+/* All that was asked for before the client's connection.close has been done,
+ * or never will be. */
+static void
+connection_close_ok(struct amqp_connection *c)
+{
+    struct amqp_method m = {.id = AMQP_connection_close_ok};
+
+    connection_leave_broker(c);
+    amqp_output_method(c, 0, &m);
+    amqp_connection_end(c, true);
+}
+
 void
 amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
                      uint32_t method, const char *fmt, ...)
@@ -106,6 +118,10 @@ amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
         amqp_connection_end(c, false);
         return;
     }
+    if (c->state == AMQP_DRAINING) {
+        connection_close_ok(c); /* what the client waits for, as RabbitMQ */
+        return;
+    }
     m.connection_close.reply_code = e->code;
     m.connection_close.reply_text = amqp_text(text);
     m.connection_close.class_id = amqp_class_of(method);
@@ -123,7 +139,6 @@ amqp_connection_fail(struct amqp_connection *c, enum amqp_code code,
 void
 amqp_connection_drained(struct amqp_connection *c)
 {
-    struct amqp_method m = {.id = AMQP_connection_close_ok};
     struct amqp_channel *ch = NULL;
     uint64_t number = 0;
     size_t pos = 0;
@@ -136,7 +151,5 @@ amqp_connection_drained(struct amqp_connection *c)
             return;
         }
     }
-    connection_leave_broker(c);
-    amqp_output_method(c, 0, &m);
-    amqp_connection_end(c, true);
+    connection_close_ok(c);
 }

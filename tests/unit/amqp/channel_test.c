@@ -366,6 +366,68 @@ Test(channel, an_error_drops_what_waits)
     cr_assert_eq(c.connection->waiting_frames, 0);
 }
 
+/* Its close waits behind the call whose fault closes the channel: it is not
+ * among what is dropped, since the client waits for its answer. */
+Test(channel, a_close_that_waits_behind_an_error_is_answered)
+{
+    client_open(&c, 1);
+    fake_broker_control(c.broker)->hold_calls = true;
+    send_declare(1, "none", true);
+    send_declare(1, "q", false);
+    send_close(1);
+    fake_broker_control(c.broker)->hold_calls = false;
+    client_pump(&c);
+    client_expect(&c, 1, AMQP_channel_close);
+    client_expect(&c, 1, AMQP_channel_close_ok);
+    client_expect_nothing(&c);
+    cr_assert_eq(c.connection->waiting_frames, 0);
+    client_send(&c, 1, &(struct amqp_method){.id = AMQP_channel_close_ok});
+    client_open(&c, 1);
+}
+
+/* The order of the wire holds whatever the broker's pace is. */
+Test(channel, what_follows_a_close_that_waits_is_heard)
+{
+    struct amqp_method m = {.id = AMQP_channel_open};
+
+    client_open(&c, 1);
+    fake_broker_control(c.broker)->hold_calls = true;
+    send_declare(1, "q", false);
+    send_close(1);
+    m.channel_open.reserved_1 = client_text("");
+    client_send(&c, 1, &m);
+    send_declare(1, "p", false);
+    client_put_publish(&c, 1, "", "p", "x", 1, 1);
+    client_pump(&c);
+    fake_broker_control(c.broker)->hold_calls = false;
+    client_pump(&c);
+    client_expect(&c, 1, AMQP_queue_declare_ok);
+    client_expect(&c, 1, AMQP_channel_close_ok);
+    client_expect(&c, 1, AMQP_channel_open_ok);
+    client_expect(&c, 1, AMQP_queue_declare_ok);
+    client_expect_nothing(&c);
+    cr_assert_eq(fake_broker_ready(c.broker, "p"), 1);
+    cr_assert_eq(c.connection->waiting_frames, 0);
+    cr_assert_eq(c.connection->waiting_bytes, 0);
+}
+
+Test(channel, what_follows_a_close_that_waits_needs_a_channel)
+{
+    client_open(&c, 1);
+    fake_broker_control(c.broker)->hold_calls = true;
+    send_declare(1, "q", false);
+    send_close(1);
+    send_declare(1, "p", false);
+    send_declare(1, "r", false);
+    fake_broker_control(c.broker)->hold_calls = false;
+    client_pump(&c);
+    client_expect(&c, 1, AMQP_queue_declare_ok);
+    client_expect(&c, 1, AMQP_channel_close_ok);
+    client_expect_error(&c, 0, 504, "CHANNEL_ERROR - expected 'channel.open'");
+    client_expect_nothing(&c);
+    cr_assert_eq(c.connection->waiting_frames, 0);
+}
+
 Test(channel, a_lost_connection_abandons_its_call)
 {
     client_open(&c, 1);

@@ -375,6 +375,32 @@ Test(connection, what_came_before_close_is_published)
     cr_assert(c.is_closed);
 }
 
+/* What came before the close ends in an error: its close-ok is what the
+ * client waits for. */
+Test(connection, an_error_while_draining_does_not_take_its_answer)
+{
+    struct amqp_method m = {.id = AMQP_queue_declare};
+
+    client_open(&c, 1);
+    fake_broker_control(c.broker)->hold_calls = true;
+    m.queue_declare.queue = client_text("q");
+    m.queue_declare.arguments = client_text("");
+    client_put_method(&c, 1, &m);
+    client_put_header(&c, 1, 3);
+    m.id = AMQP_connection_close;
+    m.connection_close.reply_text = client_text("");
+    client_send(&c, 0, &m);
+    fake_broker_control(c.broker)->hold_calls = false;
+    client_pump(&c);
+    client_expect(&c, 1, AMQP_queue_declare_ok);
+    client_expect(&c, 0, AMQP_connection_close_ok);
+    client_expect_nothing(&c);
+    cr_assert(client_logged(&c, "UNEXPECTED_FRAME"));
+    cr_assert(c.is_closed);
+    cr_assert(c.is_flushed);
+    cr_assert_eq(fake_broker_stats(c.broker)->connections, 0);
+}
+
 Test(connection, draining_ends_in_time)
 {
     struct amqp_method m = {.id = AMQP_queue_declare};
