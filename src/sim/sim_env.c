@@ -309,6 +309,43 @@ static const struct env_ops sim_ops = {
     .wake = op_wake,
 };
 
+/* ---- what a paused node is to do ---- */
+
+static void
+event_free(struct sim *sim, struct event *e)
+{
+    frame_free(&e->frame);
+    e->next = sim->spare;
+    sim->spare = e;
+}
+
+static struct event *
+take_held(struct sim_node *node)
+{
+    struct event *held = node->held;
+
+    node->held = NULL;
+    node->held_end = NULL;
+    return held;
+}
+
+/* Drop what node ID was to do when its pause is over. */
+static void
+drop_held(struct sim *sim, qr_node_id id)
+{
+    struct event *e = take_held(&sim->nodes[id]);
+
+    while (e != NULL) {
+        struct event *next = e->next;
+
+        if (e->frame != NULL) {
+            sim->ways[e->a][e->b].in_flight[e->frame->klass] -= e->size;
+        }
+        event_free(sim, e);
+        e = next;
+    }
+}
+
 /* ---- nodes ---- */
 
 static void
@@ -396,6 +433,7 @@ sim_stop(struct sim *sim, qr_node_id id)
     sim->disturbed_us = MAX(sim->disturbed_us, sim->now_us);
     node->is_up = false;
     node->life++;
+    drop_held(sim, id);
     sim_links_died(sim, id);
 }
 
@@ -463,37 +501,74 @@ sim_call(struct sim *sim, struct env *env, uint64_t delay_us,
     e->arg = arg;
 }
 
+/* E is due, and happens unless its node has stopped or started since. */
 static void
-event_free(struct sim *sim, struct event *e)
+run_event(struct sim *sim, struct event *e)
 {
-    frame_free(&e->frame);
-    e->next = sim->spare;
-    sim->spare = e;
+    if (e->frame != NULL) {
+        sim->ways[e->a][e->b].in_flight[e->frame->klass] -= e->size;
+    }
+    sim->stats.events++;
+    /* What a node asked for while it was being taken apart is void, too. */
+    if (e->on == 0 ||
+        (sim->nodes[e->on].is_up && sim->nodes[e->on].life == e->life)) {
+        e->run(sim, e);
+    }
+    event_free(sim, e);
 }
 
-/* What is to happen on a node that is paused happens when it goes on. */
+/* What is to happen on a node that is paused happens when it goes on, in the
+ * order in which it was to happen. However the pause ends, nothing overtakes
+ * what has waited: mailboxes and links keep their order. */
 static bool
 defer(struct sim *sim, struct event *e)
 {
-    uint64_t until = e->on == 0 ? 0 : sim->nodes[e->on].paused_us;
+    struct sim_node *node = &sim->nodes[e->on];
 
-    if (until <= sim->now_us || sim->nodes[e->on].life != e->life) {
+    if (e->on == 0 || node->life != e->life ||
+        (node->paused_us <= sim->now_us && node->held == NULL)) {
         return false;
     }
-    if (e->run == run_turn) {
-        e->shard->turn_at_us = until;
+    e->next = NULL;
+    if (node->held == NULL) {
+        node->held_end = &node->held;
     }
-    heap_insert(&sim->events, &e->node, until);
+    *node->held_end = e;
+    node->held_end = &e->next;
     return true;
+}
+
+static void
+run_resume(struct sim *sim, struct event *resume)
+{
+    struct sim_node *node = &sim->nodes[resume->b];
+    struct event *e;
+
+    if (node->paused_us > sim->now_us) {
+        return; /* again, or for longer */
+    }
+    e = take_held(node);
+    while (e != NULL) {
+        struct event *next = e->next;
+
+        run_event(sim, e);
+        e = next;
+    }
 }
 
 void
 sim_pause(struct sim *sim, qr_node_id id, uint64_t until_us)
 {
+    struct event *e;
+
     OBJ_CHECK(sim, SIM_MAGIC);
     ASSERT(id >= 1 && id <= SIM_NODES_MAX);
     sim->nodes[id].paused_us = until_us;
     sim->disturbed_us = MAX(sim->disturbed_us, MAX(until_us, sim->now_us));
+    if (until_us > sim->now_us || sim->nodes[id].held != NULL) {
+        e = sim_event_new(sim, MAX(until_us, sim->now_us), run_resume);
+        e->b = id;
+    }
 }
 
 bool
@@ -519,16 +594,7 @@ sim_step(struct sim *sim)
     if (defer(sim, e)) {
         return true;
     }
-    if (e->frame != NULL) {
-        sim->ways[e->a][e->b].in_flight[e->frame->klass] -= e->size;
-    }
-    sim->stats.events++;
-    /* What a node asked for while it was being taken apart is void, too. */
-    if (e->on == 0 ||
-        (sim->nodes[e->on].is_up && sim->nodes[e->on].life == e->life)) {
-        e->run(sim, e);
-    }
-    event_free(sim, e);
+    run_event(sim, e);
     return true;
 }
 
@@ -582,6 +648,7 @@ sim_free(struct sim **simp)
     }
     heap_deinit(&sim->events);
     for (qr_node_id i = 1; i <= SIM_NODES_MAX; i++) {
+        drop_held(sim, i);
         sim_forget(sim, i);
         free_shards(&sim->nodes[i]);
     }

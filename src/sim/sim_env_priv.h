@@ -26,6 +26,8 @@ struct sim_node {
     uint16_t shards_count;
     struct shard *shards[SIM_SHARDS_MAX];
     uint64_t paused_us; /* nothing happens there before */
+    struct event *held; /* what was to happen meanwhile, by `next` */
+    struct event **held_end;
     int64_t wall_ms;    /* its wall clock is off by */
     struct rng rng;
 };
@@ -88,7 +90,7 @@ struct event {
     size_t size;
     void (*cb)(void *arg);
     void *arg;
-    struct event *next; /* of those to be used again */
+    struct event *next; /* of those to be used again, or held */
 };
 
 /* A new event at AT_US, in the world's own life. */

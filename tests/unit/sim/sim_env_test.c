@@ -193,6 +193,49 @@ Test(sim_env, a_window_that_is_full_refuses)
     sim_free(&sim);
 }
 
+Test(sim_env, a_pause_keeps_the_order_however_it_ends)
+{
+    struct sim *sim = sim_new(7);
+    struct seen a;
+    struct seen b;
+
+    start(sim, 1, 1, &a);
+    start(sim, 2, 1, &b);
+    sim_run(sim, 10000);
+    sim_pause(sim, 2, 1000000);
+    cr_assert(post(&b, 2, 0, 1));
+    cr_assert(post(&a, 2, 0, 2));
+    sim_run(sim, 20000);
+    cr_assert_eq(b.frames, 0);
+    sim_pause(sim, 2, 0);
+    cr_assert(post(&b, 2, 0, 3));
+    cr_assert(post(&a, 2, 0, 4));
+    sim_run(sim, 30000);
+    cr_assert_eq(b.frames, 4);
+    cr_assert(b.is_ordered);
+    sim_free(&sim);
+}
+
+Test(sim_env, what_a_paused_node_was_to_do_dies_with_it)
+{
+    struct sim *sim = sim_new(8);
+    struct seen a;
+    struct seen b;
+
+    start(sim, 1, 1, &a);
+    start(sim, 2, 1, &b);
+    sim_run(sim, 10000);
+    sim_pause(sim, 2, 1000000);
+    cr_assert(post(&a, 2, 0, 1));
+    sim_run(sim, 20000);
+    sim_stop(sim, 2);
+    start(sim, 2, 1, &b);
+    sim_run(sim, 900000);
+    cr_assert_eq(b.frames, 0);
+    cr_assert_eq(b.events[LINK_UP], 1);
+    sim_free(&sim);
+}
+
 Test(sim_env, a_node_that_dies_is_refused_and_comes_back)
 {
     struct sim *sim = sim_new(7);
