@@ -65,7 +65,7 @@ on_open(void *arg)
 {
     struct sim_client *c = client_of(arg);
 
-    for (unsigned i = 0; i < SIM_AMQP_CHANNELS; i++) {
+    for (unsigned i = 0; i < SIM_AMQP_CHANNELS && !c->is_idle; i++) {
         open_channel(c, i);
     }
 }
@@ -230,8 +230,9 @@ client_stall(struct sim_client *c)
     sim_amqp_read(c->amqp, false);
 }
 
+/* Have all that it needs for its work, again if it was refused. */
 static void
-client_act(struct sim_client *c)
+client_prepare(struct sim_client *c)
 {
     for (unsigned i = 0; i < SIM_AMQP_CHANNELS; i++) {
         if (!sim_amqp_channel_is_open(c->amqp, i) &&
@@ -242,7 +243,18 @@ client_act(struct sim_client *c)
     client_setup(c);
     client_publish_setup(c, CHANNEL_PUBLISH);
     client_publish_setup(c, CHANNEL_FLOOD);
+}
+
+static void
+client_act(struct sim_client *c)
+{
+    if (!c->is_idle) {
+        client_prepare(c);
+    }
     client_settle(c);
+    if (c->is_idle) {
+        return;
+    }
     if (c->is_settling_down) {
         if (!c->is_hasty && sim_client_unconfirmed(c) == 0 &&
             client_held(c) == 0) {
@@ -271,7 +283,9 @@ static void
 client_turn(struct sim_client *c)
 {
     if (sim_amqp_is_away(c->amqp)) {
-        client_connect(c);
+        if (!c->is_idle) {
+            client_connect(c);
+        }
         return;
     }
     sim_amqp_tick(c->amqp);
@@ -388,6 +402,13 @@ sim_client_settle_down(struct sim_client *c)
     c->is_settling_down = true;
     c->temper = (struct temper){.is_slow = false};
     c->config.tick_us = MIN(c->config.tick_us, (uint32_t)SETTLE_TICK_US);
+}
+
+void
+sim_client_rest(struct sim_client *c)
+{
+    ASSERT(c->is_settling_down);
+    c->is_idle = true;
 }
 
 size_t

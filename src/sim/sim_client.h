@@ -46,6 +46,9 @@ void sim_client_free(struct sim_client **c);
 /* No more messages, returns, mistakes or goodbyes; only consume and
  * acknowledge. */
 void sim_client_settle_down(struct sim_client *c);
+/* After that: ask for nothing any more, not even for what was refused. Only
+ * what is still delivered is acknowledged. */
+void sim_client_rest(struct sim_client *c);
 /* Messages that it published, which still await their confirm (I13). */
 size_t sim_client_unconfirmed(const struct sim_client *c);
 /* Whether the exclusive queues of CONNECTION on NODE are its own. */

@@ -265,7 +265,7 @@ void
 client_setup(struct sim_client *c)
 {
     reap(c);
-    if (sim_amqp_channel_is_open(c->amqp, CHANNEL_CONSUME) &&
+    if (!c->is_idle && sim_amqp_channel_is_open(c->amqp, CHANNEL_CONSUME) &&
         !sim_amqp_is_asking(c->amqp, CHANNEL_CONSUME)) {
         setup_step(c);
     }

@@ -114,6 +114,7 @@ struct sim_client {
     bool has_private; /* an exclusive queue */
     bool is_settling_down;
     bool is_hasty; /* this connection is for settling down */
+    bool is_idle;  /* asks for nothing any more */
     char queue[SIM_CLIENT_NAME_SIZE];
     char private[SIM_CLIENT_NAME_SIZE];
 };

@@ -28,7 +28,7 @@ struct sim_node {
     uint64_t paused_us; /* nothing happens there before */
     struct event *held; /* what was to happen meanwhile, by `next` */
     struct event **held_end;
-    int64_t wall_ms;    /* its wall clock is off by */
+    int64_t wall_ms; /* its wall clock is off by */
     struct rng rng;
 };
 

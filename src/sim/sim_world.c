@@ -389,13 +389,18 @@ settle(struct world *w)
     }
 }
 
-/* What is left over is cleaned up. */
+/* What is left over is cleaned up. Clients that have been refused, say for the
+ * sake of an exclusive consumer, would come back for ever, and who is asked is
+ * never quite at rest. */
 static void
 rest(struct world *w)
 {
     uint64_t end = sim_now_us(w->sim) + (uint64_t)SETTLE_S * US;
     char why[REST_TEXT_SIZE];
 
+    for (uint32_t i = 0; i < w->clients_count; i++) {
+        sim_client_rest(w->clients[i]);
+    }
     while (w->check.violation[0] == '\0' && !rest_is_clean(w, why)) {
         if (sim_now_us(w->sim) >= end) {
             sim_check_violate(&w->check, "%s, %d s after all was delivered",
