@@ -1,10 +1,11 @@
 /* See identity.h. The file is a few `key value` lines:
  *
- *   version 2
+ *   version 3
  *   uuid UUID
  *   shards N
  *   node ID                 (when of a cluster)
  *   start NUMBER PROCESS    (one a start, newest first)
+ *   met ID NUMBER PROCESS   (another node's newest start, one a node)
  *   cluster ...             (broker/cluster.h, when of a cluster)
  */
 #include "daemon/identity.h"
@@ -30,7 +31,7 @@
 enum {
     PATH_SIZE = 4200,
     LINE_SIZE = 640,
-    WORDS_MAX = 3,
+    WORDS_MAX = 4,
     PROCESS_DIGITS = 16,
     NFTW_FILES = 16
 };
@@ -43,28 +44,57 @@ io_error(struct error *err, const char *path)
 
 /* ---- text ---- */
 
-/* start NUMBER PROCESS: newest first, so each is one before the last. */
+/* NUMBER PROCESS of a start. */
 static int
-parse_start(struct identity *id, const char *number, const char *process)
+parse_seen(const char *number, const char *process, struct start_seen *out)
 {
-    struct starts *s = &id->starts;
     uint64_t boot;
     uint64_t value;
     char *end = NULL;
 
     if (parse_u64(number, strlen(number), 1, UINT32_MAX - 1, &boot) != 0 ||
-        s->count == STARTS_MAX || strlen(process) != PROCESS_DIGITS) {
+        strlen(process) != PROCESS_DIGITS) {
         return -QR_EFORMAT;
     }
     errno = 0;
     value = strtoull(process, &end, 16);
-    if (errno != 0 || *end != '\0' || value == 0 ||
-        (s->count > 0 && boot + s->count != s->boot)) {
+    if (errno != 0 || *end != '\0') {
         return -QR_EFORMAT;
     }
-    s->boot = s->count == 0 ? (uint32_t)boot : s->boot;
-    s->process[s->count++] = value;
+    out->boot = (uint32_t)boot;
+    out->process = value;
     return 0;
+}
+
+/* start NUMBER PROCESS: newest first, so each is one before the last. */
+static int
+parse_start(struct identity *id, const char *number, const char *process)
+{
+    struct starts *s = &id->starts;
+    struct start_seen one;
+
+    if (s->count == STARTS_MAX || parse_seen(number, process, &one) != 0 ||
+        one.process == 0 || (s->count > 0 && one.boot + s->count != s->boot)) {
+        return -QR_EFORMAT;
+    }
+    s->boot = s->count == 0 ? one.boot : s->boot;
+    s->process[s->count++] = one.process;
+    return 0;
+}
+
+/* met ID NUMBER PROCESS */
+static int
+parse_met(struct identity *id, char *const words[WORDS_MAX])
+{
+    struct start_seen one;
+    uint64_t node;
+
+    if (id->met.count == STARTS_BOOK_MAX ||
+        parse_u64(words[1], strlen(words[1]), 1, UINT16_MAX, &node) != 0 ||
+        parse_seen(words[2], words[3], &one) != 0) {
+        return -QR_EFORMAT;
+    }
+    return starts_book_see(&id->met, (uint32_t)node, &one) ? 0 : -QR_EFORMAT;
 }
 
 static int
@@ -86,7 +116,7 @@ parse_pair(struct identity *id, const char *key, const char *value)
         id->shards = rv == 0 ? (uint16_t)number : id->shards;
         return rv;
     }
-    return strcmp(key, "version") == 0 && strcmp(value, "2") == 0 ? 0
+    return strcmp(key, "version") == 0 && strcmp(value, "3") == 0 ? 0
                                                                   : -QR_EFORMAT;
 }
 
@@ -123,6 +153,9 @@ parse_line(struct identity *id, char *line)
     count = split(line, words);
     if (count == 3 && strcmp(words[0], "start") == 0) {
         return parse_start(id, words[1], words[2]);
+    }
+    if (count == 4 && strcmp(words[0], "met") == 0) {
+        return parse_met(id, words);
     }
     return count == 2 ? parse_pair(id, words[0], words[1]) : -QR_EFORMAT;
 }
@@ -197,10 +230,15 @@ identity_save(const char *dir, const struct identity *id, struct error *err)
     (void)snprintf(fresh, sizeof(fresh), "%s/identity.new", dir);
     buf_init(&out);
     uuid_format(&id->uuid, text);
-    buf_putf(&out, "version 2\nuuid %s\n", text);
+    buf_putf(&out, "version 3\nuuid %s\n", text);
     for (uint32_t i = 0; i < id->starts.count; i++) {
         buf_putf(&out, "start %u %016llx\n", id->starts.boot - i,
                  (unsigned long long)id->starts.process[i]);
+    }
+    for (uint32_t i = 0; i < id->met.count; i++) {
+        buf_putf(&out, "met %u %u %016llx\n", id->met.items[i].node,
+                 id->met.items[i].seen.boot,
+                 (unsigned long long)id->met.items[i].seen.process);
     }
     if (id->node != 0) {
         buf_putf(&out, "node %u\n", id->node);

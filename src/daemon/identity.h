@@ -1,6 +1,7 @@
 /* Who this node is, kept in DATA_DIR/identity: its UUID from its first start,
- * its starts, and the cluster that it belongs to with its nodes. A directory
- * that was lost, replaced or copied back shows in it: docs/formats/identity.md.
+ * its starts, those of others that it has met, and the cluster that it belongs
+ * to with its nodes. A directory that was lost, replaced or copied back shows
+ * in it: docs/formats/identity.md.
  */
 #ifndef DAEMON_IDENTITY_H
 #define DAEMON_IDENTITY_H
@@ -24,6 +25,7 @@ enum {
 struct identity {
     struct uuid uuid;
     struct starts starts;   /* this one's number first; 1 at the first */
+    struct starts_book met; /* newest starts of other nodes */
     uint16_t shards;        /* that the data are spread over; 0: not said yet */
     qr_node_id node;        /* of this node in its cluster; 0: blank */
     struct cluster cluster; /* nil id: blank */

@@ -310,16 +310,55 @@ on_formed(void *arg, qr_node_id id)
     return 0;
 }
 
+/* A node was met in a start that was not known. No power cut may make this one
+ * forget it: who comes back as it was before that start has to be told. */
+static bool
+on_seen(void *arg, qr_node_id node, const struct start_seen *seen)
+{
+    struct node *n = arg;
+    struct error err = {{0}};
+
+    OBJ_CHECK(n, NODE_MAGIC);
+    if (starts_book_see(&n->identity.met, node, seen) &&
+        identity_save(n->config->data_dir, &n->identity, &err) != 0) {
+        on_failure_mt(n, err.text);
+        return false;
+    }
+    return true;
+}
+
+struct meeting {
+    struct identity *identity;
+    bool is_news;
+};
+
+/* What the metadata say of NODE's newest start. */
+static bool
+meet(void *arg, const struct meta_node *node)
+{
+    struct meeting *m = arg;
+    struct start_seen seen = {.boot = node->boot, .process = node->process};
+
+    if (!node->is_removed && node->id != m->identity->node &&
+        starts_book_see(&m->identity->met, node->id, &seen)) {
+        m->is_news = true;
+    }
+    return true;
+}
+
 static void
 on_nodes(void *arg)
 {
     struct node *n = arg;
     const struct meta_machine *meta = broker_meta(n->shards[0].broker);
+    struct meeting m = {.identity = &n->identity};
     struct node_links links = links_of(n);
     struct error err = {{0}};
 
     OBJ_CHECK(n, NODE_MAGIC);
-    if (cluster_follow(&n->identity.cluster, meta) &&
+    m.is_news = cluster_follow(&n->identity.cluster, meta);
+    meta_each_node(meta, meet, &m);
+    if (m.is_news &&
         identity_save(n->config->data_dir, &n->identity, &err) != 0) {
         on_failure_mt(n, err.text);
         return;
@@ -618,14 +657,14 @@ forbid_dumps(const struct config *config)
 static int
 run(struct node *n, struct error *err)
 {
-    struct runtime_config config = {
-        .shards = (uint16_t)n->config->shards,
-        .log = n->log,
-        .events = {.arg = n,
-                   .on_start = on_start,
-                   .on_stop = on_stop,
-                   .on_free = on_free,
-                   .on_unwelcome = on_unwelcome_mt}};
+    struct runtime_config config = {.shards = (uint16_t)n->config->shards,
+                                    .log = n->log,
+                                    .events = {.arg = n,
+                                               .on_start = on_start,
+                                               .on_stop = on_stop,
+                                               .on_free = on_free,
+                                               .on_unwelcome = on_unwelcome_mt,
+                                               .on_seen = on_seen}};
     struct node_links links = links_of(n); /* without peers yet */
     int rv;
 

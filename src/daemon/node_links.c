@@ -53,15 +53,18 @@ add(const struct node_links *l, const struct cluster_member *m,
     return peers_add(l->peers, m->id, m->name, host, port, err);
 }
 
-/* The peers' UUIDs, by which they are known while they are blank. */
+/* The peers' UUIDs, by which they are known while they are blank, and the
+ * starts in which they were met. */
 static void
 know_members(const struct node_links *l)
 {
     const struct cluster *c = &l->identity->cluster;
-    struct start_seen never = {.boot = 0};
 
     for (size_t i = 0; i < c->members_count; i++) {
-        peers_known(l->peers, c->members[i].id, &c->members[i].uuid, &never);
+        struct start_seen seen =
+            starts_book_find(&l->identity->met, c->members[i].id);
+
+        peers_known(l->peers, c->members[i].id, &c->members[i].uuid, &seen);
     }
 }
 

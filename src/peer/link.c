@@ -182,9 +182,14 @@ link_malformed(struct link *l, const char *what)
 void
 link_welcome(struct link *l)
 {
-    struct frame *f = hello_welcome_frame(hello_protocol(&l->self, &l->other));
+    struct frame *f = NULL;
 
     ASSERT(l->state == LINK_HELLO);
+    if (!peers_remember(l)) {
+        link_close(l);
+        return;
+    }
+    f = hello_welcome_frame(hello_protocol(&l->self, &l->other));
     l->state = LINK_LIVE;
     l->tick_ms = peers_now(l->peers);
     link_queue(l, &f);
@@ -241,6 +246,10 @@ link_on_welcome(struct link *l, const struct frame *f)
     if (l->state != LINK_WAIT || hello_decode_welcome(f, &protocol) != 0 ||
         protocol != hello_protocol(&l->self, &l->other)) {
         link_malformed(l, "an unexpected welcome");
+        return;
+    }
+    if (!peers_remember(l)) {
+        link_close(l);
         return;
     }
     l->state = LINK_LIVE;

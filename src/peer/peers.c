@@ -333,6 +333,15 @@ peers_known(struct peers *peers, qr_node_id node, const struct uuid *uuid,
     }
 }
 
+struct start_seen
+peers_seen(const struct peers *peers, qr_node_id node)
+{
+    const struct peer *peer = peers_find(peers, node);
+
+    OBJ_CHECK(peers, PEERS_MAGIC);
+    return peer == NULL ? (struct start_seen){.boot = 0} : peer->seen;
+}
+
 void
 peers_set_identity(struct peers *peers, const struct peers_identity *identity)
 {
@@ -464,6 +473,28 @@ peers_hello(struct link *l)
     }
 }
 
+bool
+peers_remember(struct link *l)
+{
+    const struct peers_events *events = &l->peers->events;
+    struct peer *peer = l->peer;
+    struct start_seen seen = peer->seen;
+
+    if (peer->node >= LINK_GUEST_FIRST || uuid_is_nil(&l->other.cluster)) {
+        return true;
+    }
+    starts_see(&seen, l->other.starts.boot, l->other.starts.process[0]);
+    if (seen.boot == peer->seen.boot && seen.process == peer->seen.process) {
+        return true;
+    }
+    if (events->on_start != NULL &&
+        !events->on_start(events->arg, peer->node, &seen)) {
+        return false;
+    }
+    peer->seen = seen;
+    return true;
+}
+
 static void
 peers_tell(struct peer *peer, enum link_event event)
 {
@@ -496,8 +527,6 @@ peers_link_up(struct link *l)
     peer->last.uuid = l->other.uuid;
     if (peer->node < LINK_GUEST_FIRST && !uuid_is_nil(&l->other.cluster)) {
         peer->uuid = l->other.uuid;
-        starts_see(&peer->seen, l->other.starts.boot,
-                   l->other.starts.process[0]);
     }
     peer->last.epoch = l->epoch;
     peers_log_forget(peers);

@@ -116,6 +116,10 @@ struct peers_events {
      * on an old copy of its data (IS_ROLLED_BACK): TEXT names which. May come
      * again. May be NULL. */
     void (*on_unwelcome)(void *arg, bool is_rolled_back, const char *text);
+    /* NODE of this cluster is about to be linked in a start that this room has
+     * not seen before: remember it durably, before anything it says counts.
+     * False: that failed, and there will be no link. May be NULL. */
+    bool (*on_start)(void *arg, qr_node_id node, const struct start_seen *seen);
 };
 
 /* How the nodes of a cluster prove themselves to each other, in one of two
@@ -148,6 +152,9 @@ MUST_USE int peers_add(struct peers *peers, qr_node_id node, const char *name,
  * never). A link with a process that does not know that start ends. */
 void peers_known(struct peers *peers, qr_node_id node, const struct uuid *uuid,
                  const struct start_seen *seen);
+
+/* The newest start of NODE that is known; boot 0: none. */
+struct start_seen peers_seen(const struct peers *peers, qr_node_id node);
 
 /* Drop the link to NODE (LINK_DOWN, if it was up), which need not be known, and
  * refuse it from now on: it is told that it was removed. */

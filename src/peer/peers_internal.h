@@ -109,6 +109,9 @@ void peers_handle_closed(struct peers *peers);
 
 /* The other end's hello is in l->other: check it and decide. */
 void peers_hello(struct link *l);
+/* L is about to be live: have the start of its other end remembered. False: it
+ * could not be, and L must not be. */
+bool peers_remember(struct link *l);
 /* L is live. */
 void peers_link_up(struct link *l);
 /* L is lost; it may or may not have been live. */

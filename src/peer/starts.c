@@ -45,3 +45,51 @@ starts_see(struct start_seen *seen, uint32_t boot, uint64_t process)
         seen->process = process;
     }
 }
+
+/* The place of NODE in B, or the count. */
+static uint32_t
+book_place(const struct starts_book *b, uint32_t node)
+{
+    uint32_t i = 0;
+
+    ASSERT(b->count <= STARTS_BOOK_MAX);
+    while (i < b->count && b->items[i].node != node) {
+        i++;
+    }
+    return i;
+}
+
+struct start_seen
+starts_book_find(const struct starts_book *b, uint32_t node)
+{
+    uint32_t i = book_place(b, node);
+
+    return i < b->count ? b->items[i].seen : (struct start_seen){.boot = 0};
+}
+
+bool
+starts_book_see(struct starts_book *b, uint32_t node,
+                const struct start_seen *seen)
+{
+    struct start_seen was = starts_book_find(b, node);
+    struct start_seen now = was;
+    uint32_t i = book_place(b, node);
+
+    ASSERT(node != 0);
+    starts_see(&now, seen->boot, seen->process);
+    if (now.boot == was.boot && now.process == was.process) {
+        return false;
+    }
+    if (i == STARTS_BOOK_MAX) {
+        i = 0;
+    }
+    if (i < b->count) {
+        memmove(&b->items[i], &b->items[i + 1],
+                (b->count - i - 1) * sizeof(b->items[0]));
+        b->count--;
+    }
+    b->items[b->count].node = node;
+    b->items[b->count].seen = now;
+    b->count++;
+    return true;
+}

@@ -49,6 +49,8 @@ struct runtime_events {
     void (*on_free)(void *arg, struct env *env);
     /* As peers_events.on_unwelcome, on shard 0. May be NULL. */
     void (*on_unwelcome)(void *arg, bool is_rolled_back, const char *text);
+    /* As peers_events.on_start, on shard 0. May be NULL. */
+    bool (*on_seen)(void *arg, qr_node_id node, const struct start_seen *seen);
 };
 
 /* Borrowed by runtime_new only; what must live longer is said. */

@@ -63,6 +63,16 @@ runtime_links_on_unwelcome(void *arg, bool is_rolled_back, const char *text)
     }
 }
 
+static bool
+runtime_links_on_start(void *arg, qr_node_id node,
+                       const struct start_seen *seen)
+{
+    struct runtime *rt = arg;
+
+    return rt->events.on_seen == NULL ||
+           rt->events.on_seen(rt->events.arg, node, seen);
+}
+
 static void
 runtime_links_on_crowd_timer(void *arg)
 {
@@ -75,7 +85,8 @@ runtime_links_init(struct runtime *rt, const struct peers_proof *proof)
     struct peers_events events = {.arg = rt,
                                   .on_frame = runtime_links_on_frame,
                                   .on_link = runtime_links_on_link,
-                                  .on_unwelcome = runtime_links_on_unwelcome};
+                                  .on_unwelcome = runtime_links_on_unwelcome,
+                                  .on_start = runtime_links_on_start};
 
     timer_init(&rt->crowd_timer, runtime_links_on_crowd_timer, rt);
     if (proof->secret != NULL || proof->tls != NULL) {

@@ -59,12 +59,33 @@ known(struct sim_acquaintance *a, qr_node_id id)
 }
 
 void
-sim_know_members(struct sim_acquaintance *a, const struct cluster *c)
+sim_know_of(struct sim_acquaintance *a, const struct sim_identity *id)
 {
+    const struct cluster *c = &id->cluster;
+
     memset(a, 0, sizeof(*a));
     for (size_t i = 0; i < c->members_count; i++) {
         known(a, c->members[i].id)->uuid = c->members[i].uuid;
     }
+    for (uint32_t i = 0; i < id->met.count; i++) {
+        known(a, (qr_node_id)id->met.items[i].node)->seen =
+            id->met.items[i].seen;
+    }
+}
+
+bool
+sim_know_for_good(const struct sim_acquaintance *a, struct sim_identity *id)
+{
+    bool is_news = false;
+
+    for (size_t i = 0; i < a->count; i++) {
+        const struct sim_known *k = &a->items[i];
+
+        is_news = (!k->is_removed && k->seen.boot != 0 && k->id != id->node &&
+                   starts_book_see(&id->met, k->id, &k->seen)) ||
+                  is_news;
+    }
+    return is_news;
 }
 
 static bool
@@ -85,9 +106,9 @@ sim_know_meta(struct sim_acquaintance *a, const struct meta_machine *m)
 }
 
 bool
-sim_is_known(struct sim_acquaintance *a, qr_node_id id, uint32_t boot)
+sim_is_known(const struct sim_identity *id, qr_node_id other, uint32_t boot)
 {
-    return known(a, id)->seen.boot >= boot;
+    return starts_book_find(&id->met, other).boot >= boot;
 }
 
 enum sim_verdict

@@ -23,7 +23,8 @@ enum {
 struct sim_identity {
     struct uuid uuid;
     struct starts starts;
-    qr_node_id node; /* 0: blank */
+    struct starts_book met; /* others' newest starts */
+    qr_node_id node;        /* 0: blank */
     struct cluster cluster;
 };
 
@@ -50,12 +51,17 @@ enum sim_verdict {
     SIM_ROLLED_BACK /* its directory is an old copy */
 };
 
-/* Know the members of C by their UUIDs, and nobody else. */
-void sim_know_members(struct sim_acquaintance *a, const struct cluster *c);
+/* Know whom ID has met, the members of its cluster by their UUIDs, and nobody
+ * else. */
+void sim_know_of(struct sim_acquaintance *a, const struct sim_identity *id);
 /* Know what the metadata M know. */
 void sim_know_meta(struct sim_acquaintance *a, const struct meta_machine *m);
-/* Whether start BOOT of node ID was seen. */
-bool sim_is_known(struct sim_acquaintance *a, qr_node_id id, uint32_t boot);
+/* Note in ID which starts A knows. Whether that is news. */
+bool sim_know_for_good(const struct sim_acquaintance *a,
+                       struct sim_identity *id);
+/* Whether start BOOT of node OTHER is known to ID for good. */
+bool sim_is_known(const struct sim_identity *id, qr_node_id other,
+                  uint32_t boot);
 /* What to think of OTHER, which is of a cluster; its start is known then. */
 enum sim_verdict sim_judge(struct sim_acquaintance *a,
                            const struct sim_identity *other);

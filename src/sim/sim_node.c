@@ -219,10 +219,12 @@ on_nodes(void *arg)
     struct sim_shard *s = arg;
     struct sim_node *n = s->node;
 
-    if (cluster_follow(&n->identity.cluster, s->broker->meta)) {
+    bool is_news = cluster_follow(&n->identity.cluster, s->broker->meta);
+
+    sim_know_meta(&n->others, s->broker->meta);
+    if (sim_know_for_good(&n->others, &n->identity) || is_news) {
         sim_identity_write(n->disk, &n->identity);
     }
-    sim_know_meta(&n->others, s->broker->meta);
     sim_relink(n->config.sim, n->config.id);
 }
 
@@ -366,7 +368,7 @@ identify(struct sim_node *n)
     starts_push(&n->identity.starts, rng_u64(rng) | 1);
     sim_identity_write(n->disk, &n->identity);
     n->founders = n->identity.cluster;
-    sim_know_members(&n->others, &n->identity.cluster);
+    sim_know_of(&n->others, &n->identity);
 }
 
 static void
@@ -449,6 +451,9 @@ sim_node_welcomes(struct sim_node *n, struct sim_node *of)
               verdict == SIM_REMOVED ? "it is no member any more"
                                      : "its disks are an old copy");
     }
+    if (verdict == SIM_WELCOME && sim_know_for_good(&n->others, &n->identity)) {
+        sim_identity_write(n->disk, &n->identity);
+    }
     return verdict == SIM_WELCOME;
 }
 
@@ -456,7 +461,7 @@ bool
 sim_node_knows(struct sim_node *n, const struct sim_node *of)
 {
     return sim_node_is_formed(n) && of->identity.node != 0 &&
-           sim_is_known(&n->others, of->identity.node,
+           sim_is_known(&n->identity, of->identity.node,
                         of->identity.starts.boot);
 }
 

@@ -125,6 +125,31 @@ Test(identity, keeps_its_cluster)
     rig_deinit(&r);
 }
 
+Test(identity, keeps_the_starts_of_others)
+{
+    struct start_seen seen = {.boot = 6, .process = 0xabcdef0123456789};
+    struct identity id;
+    struct identity back;
+    struct error err = {{0}};
+    struct rig r;
+    int lock;
+
+    rig_init(&r);
+    cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
+    for (uint32_t node = 1; node <= STARTS_BOOK_MAX; node++) {
+        cr_assert(starts_book_see(&id.met, node, &seen));
+    }
+    cr_assert_eq(identity_save(r.dir, &id, &err), 0);
+    (void)close(lock);
+    cr_assert_eq(identity_open(r.dir, &back, &lock, &err), 0, "%s", err.text);
+    (void)close(lock);
+    cr_assert_eq(back.met.count, STARTS_BOOK_MAX);
+    cr_assert_eq(starts_book_find(&back.met, 2).boot, seen.boot);
+    cr_assert_eq(starts_book_find(&back.met, 2).process, seen.process);
+    cr_assert_eq(back.met.items[0].node, 1, "in their order");
+    rig_deinit(&r);
+}
+
 Test(identity, keeps_the_number_of_shards)
 {
     struct identity id;
@@ -148,7 +173,7 @@ Test(identity, keeps_the_number_of_shards)
 Test(identity, that_is_not_understood_is_refused)
 {
     static const char *const bad[] = {
-        "version 1\n",
+        "version 2\n",
         "uuid nonsense\n",
         "start many 0000000000000001\n",
         "strange 1\n",
@@ -158,6 +183,12 @@ Test(identity, that_is_not_understood_is_refused)
         "start 1 0000000000000000\n",
         "start 1 000000000000000x\n",
         "start 3 0000000000000001\nstart 1 0000000000000002\n",
+        "met 2 1\n",
+        "met 0 1 0000000000000001\n",
+        "met 65536 1 0000000000000001\n",
+        "met 2 0 0000000000000001\n",
+        "met 2 1 000000000000001\n",
+        "met 2 1 0000000000000001\nmet 2 1 0000000000000001\n",
         "node 0\n",
         "shards 0\n",
         "shards 65\n"};
@@ -185,7 +216,7 @@ put_data(struct rig *r)
 {
     char path[160];
 
-    put_file(r, "version 2\nuuid 16fd2706-8baf-433b-82eb-8c7fada847da\n");
+    put_file(r, "version 3\nuuid 16fd2706-8baf-433b-82eb-8c7fada847da\n");
     (void)snprintf(path, sizeof(path), "%s/shard-0", r->dir);
     cr_assert_eq(mkdir(path, 0700), 0);
 }

@@ -155,3 +155,31 @@ Test(node_links, begin_with_the_configuration_and_follow_the_metadata)
     buf_deinit(&b);
     rig_deinit(&r);
 }
+
+/* What a node has met it still knows after its own restart. */
+Test(node_links, begin_with_the_starts_that_were_met)
+{
+    struct start_seen seen = {.boot = 6, .process = 66};
+    struct cluster *c = NULL;
+    struct error err = {{0}};
+    struct start_seen known;
+    struct rig r;
+    int socket = -1;
+
+    rig_init(&r);
+    c = &r.identity.cluster;
+    r.identity.node = 1;
+    memset(&c->id, 3, sizeof(c->id));
+    for (size_t i = 0; i < 3; i++) {
+        c->members[i] = r.plan.members[i];
+        memset(&c->members[i].uuid, (int)(i + 1), sizeof(struct uuid));
+    }
+    c->members_count = 3;
+    cr_assert(starts_book_see(&r.identity.met, 2, &seen));
+    cr_expect_eq(node_links_start(&r.links, &socket, &err), 0, "%s", err.text);
+    known = peers_seen(r.links.peers, 2);
+    cr_expect_eq(known.boot, 6);
+    cr_expect_eq(known.process, 66);
+    cr_expect_eq(peers_seen(r.links.peers, 3).boot, 0);
+    rig_deinit(&r);
+}

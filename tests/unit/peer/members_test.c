@@ -79,6 +79,47 @@ Test(members, take_a_later_start_that_knows_the_one_seen)
     helper_deinit(w);
 }
 
+Test(members, are_remembered_before_they_are_linked)
+{
+    struct helper_world *w = members();
+
+    helper_start(w, 1);
+    helper_start(w, 2);
+    helper_add(w, 1, 2);
+    helper_add(w, 2, 1);
+    HELPER_UNTIL(w, helper_is_up(w, 1, 2) && helper_is_up(w, 2, 1));
+    cr_expect_eq(starts_book_find(&w->nodes[1].met, 2).process, 205);
+    cr_expect_eq(starts_book_find(&w->nodes[2].met, 1).process, 105);
+    helper_deinit(w);
+}
+
+/* Node FORGETFUL of 1 and 2 cannot: there is no link, at neither end. */
+static void
+expect_no_link(qr_node_id forgetful)
+{
+    struct helper_world *w = members();
+    qr_node_id other = forgetful == 1 ? 2 : 1;
+
+    w->nodes[forgetful].is_forgetful = true;
+    helper_start(w, 1);
+    helper_start(w, 2);
+    helper_add(w, 1, 2);
+    HELPER_UNTIL(w, w->nodes[forgetful].met.count > 0);
+    for (unsigned i = 0; i < 20; i++) {
+        memset(&w->nodes[forgetful].met, 0, sizeof(struct starts_book));
+        memset(&w->nodes[other].met, 0, sizeof(struct starts_book));
+        helper_turn(w);
+        cr_expect(!helper_is_up(w, forgetful, other));
+    }
+    helper_deinit(w);
+}
+
+Test(members, who_cannot_be_remembered_are_not_linked)
+{
+    expect_no_link(1);
+    expect_no_link(2);
+}
+
 Test(members, keep_the_first_of_two_processes_of_one_node)
 {
     struct helper_world *w = members();

@@ -77,6 +77,16 @@ on_unwelcome(void *arg, bool is_rolled_back, const char *text)
     (void)snprintf(n->unwelcome, sizeof(n->unwelcome), "%s", text);
 }
 
+static bool
+on_start(void *arg, qr_node_id node, const struct start_seen *seen)
+{
+    struct helper_node *n = arg;
+
+    cr_assert(!helper_is_up(n->world, n->identity.node, node));
+    cr_assert(starts_book_see(&n->met, node, seen));
+    return !n->is_forgetful;
+}
+
 static void
 on_deadline(uv_timer_t *timer)
 {
@@ -122,7 +132,7 @@ void
 helper_start(struct helper_world *w, qr_node_id id)
 {
     struct helper_node *n = &w->nodes[id];
-    struct peers_events events = {n, on_frame, on_link, on_unwelcome};
+    struct peers_events events = {n, on_frame, on_link, on_unwelcome, on_start};
     struct peers_proof proof = {.secret = n->tls == NULL ? &n->secret : NULL,
                                 .tls = n->tls,
                                 .tls_name = n->tls_name};

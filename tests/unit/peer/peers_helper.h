@@ -46,7 +46,9 @@ struct helper_node {
     unsigned rolled_back; /* how often it was told so */
     unsigned removed;
     char unwelcome[400];
-    bool disorder; /* an arg did not grow within its class and epoch */
+    struct starts_book met; /* what it was told to remember */
+    bool is_forgetful;      /* it cannot */
+    bool disorder;          /* an arg did not grow within its class and epoch */
     uint8_t order[HELPER_EVENTS_MAX]; /* classes as they came */
     size_t order_count;
 };

@@ -80,3 +80,42 @@ Test(starts, seen_are_the_newest)
     starts_see(&seen, 5, 55);
     cr_expect_eq(seen.process, 55);
 }
+
+static bool
+see(struct starts_book *b, uint32_t node, uint32_t boot, uint64_t process)
+{
+    return starts_book_see(b, node, &(struct start_seen){boot, process});
+}
+
+Test(starts, of_others_are_kept_and_only_news_is_news)
+{
+    struct starts_book b = {.count = 0};
+
+    cr_expect_eq(starts_book_find(&b, 1).boot, 0);
+    cr_expect(see(&b, 1, 4, 44));
+    cr_expect(see(&b, 2, 7, 77));
+    cr_expect(!see(&b, 1, 4, 44));
+    cr_expect(!see(&b, 1, 4, 45), "the first of two stays");
+    cr_expect(!see(&b, 1, 3, 33));
+    cr_expect(!see(&b, 3, 0, 0), "it was never met");
+    cr_expect(see(&b, 1, 5, 55));
+    cr_expect_eq(b.count, 2);
+    cr_expect_eq(starts_book_find(&b, 1).process, 55);
+    cr_expect_eq(starts_book_find(&b, 2).boot, 7);
+}
+
+Test(starts, of_who_was_met_longest_ago_make_room)
+{
+    struct starts_book b = {.count = 0};
+
+    for (uint32_t node = 1; node <= STARTS_BOOK_MAX; node++) {
+        cr_expect(see(&b, node, 1, node));
+    }
+    cr_expect(see(&b, 1, 2, 100)); /* now it is the latest */
+    cr_expect(see(&b, STARTS_BOOK_MAX + 1, 1, 5));
+    cr_expect_eq(b.count, STARTS_BOOK_MAX);
+    cr_expect_eq(starts_book_find(&b, 2).boot, 0);
+    cr_expect_eq(starts_book_find(&b, 1).boot, 2);
+    cr_expect_eq(starts_book_find(&b, 3).boot, 1);
+    cr_expect_eq(starts_book_find(&b, STARTS_BOOK_MAX + 1).process, 5);
+}

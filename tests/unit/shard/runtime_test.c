@@ -206,8 +206,8 @@ node_new(struct node *n, qr_node_id id, uint16_t shards)
     config.proof.secret = &secret;
     config.limits.dial_min_ms = 5;
     config.limits.window[FRAME_CALL] = 1 << 20;
-    config.events =
-        (struct runtime_events){n, on_start, on_stop, on_free, NULL};
+    config.events = (struct runtime_events){
+        .arg = n, .on_start = on_start, .on_stop = on_stop, .on_free = on_free};
     n->rt = runtime_new(&config);
 }
 
