@@ -107,6 +107,7 @@ note(struct qr_host *host, const struct store_damage *what)
         ranges_add(&d->opaque, what->index, what->index);
     }
     d->due_ms = 0;
+    d->pause_ms = 0;
     if (g != NULL) {
         repair_attach(g);
     }

@@ -103,13 +103,19 @@ answer(struct donation *d)
     donation_free(d);
 }
 
-/* What to say of entry INDEX, which is not in our log as it was asked for. */
+/* What to say of entry INDEX of TERM, whose commands are not here. What was
+ * applied and is not in the log was released by a snapshot; then its term is
+ * gone, too, but for the last one's, by which the snapshot is known. */
 static uint64_t
-what_of(const struct qr_group *g, qr_index index)
+what_of(const struct qr_group *g, qr_index index, qr_term term)
 {
+    const struct store *store = g->host->store;
+    qr_term ours = store_term(store, g->id, index);
+
     OBJ_CHECK(g, GROUP_MAGIC);
-    return index <= g->snapshot_index &&
-                   store_term(g->host->store, g->id, index) == 0
+    ASSERT(term > 0);
+    return index <= g->applied && (ours == 0 || ours == term) &&
+                   !store_is_damaged(store, g->id, index)
                ? WIRE_RELEASED
                : WIRE_ABSENT;
 }
@@ -147,7 +153,7 @@ go_on(struct donation *d)
             store_fetch(d->host->store, &d->fetch);
             return;
         }
-        d->sizes[d->at] = what_of(d->group, d->wanted[d->at]);
+        d->sizes[d->at] = what_of(d->group, d->wanted[d->at], d->terms[d->at]);
         d->at++;
     }
     answer(d);
@@ -175,6 +181,8 @@ on_fetched(struct store_fetch *fetch)
         frame_add(d->frame, slice_take(&e->data));
     } else if (fetch->result == 0) {
         slice_unref(&e->data);
+    } else if (fetch->result == -QR_ENOENT) {
+        d->sizes[d->at] = what_of(d->group, d->wanted[d->at], d->terms[d->at]);
     }
     consider_snapshot(d->group, d->wanted[d->at]);
     d->at++;

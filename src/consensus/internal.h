@@ -173,6 +173,7 @@ struct damage {
     unsigned turn;       /* how many were asked in this round */
     qr_index cursor;     /* the last one asked for */
     uint64_t due_ms;     /* silence, or the next round */
+    uint64_t pause_ms;   /* the last one between rounds for what is missing */
     uint64_t stuck_ms;   /* since when the leader cannot go on; 0: it can */
     struct list readers; /* struct host_fetch */
     /* Other members, as far as known before the library has started. */

@@ -35,7 +35,7 @@ enum {
     REPAIR_GROUPS_MAX = 256,   /* looked at in a tick, in turn */
     REPAIR_ANSWER_MS = 500,    /* silence: ask the next */
     REPAIR_PAUSE_MS = 1000,    /* between rounds that brought nothing */
-    REPAIR_MISSING_MS = 60000, /* between rounds for what is missing */
+    REPAIR_MISSING_MS = 60000, /* between rounds for what is missing, at most */
     REPAIR_VAIN_MAX = 30,      /* rounds in which somebody answered, but nobody
                                   had what a start needs: then it is lost */
     REPAIR_LEAD_MS = 1500      /* a leader that cannot go on: then another */
@@ -254,6 +254,14 @@ pause(struct damage *d, uint64_t ms)
     d->due_ms = now_ms(d->group->host) + ms + jitter % (ms / 4 + 1);
 }
 
+/* Whether all that D knows of is missing: there is no hurry. */
+static bool
+is_hopeless(const struct damage *d)
+{
+    return ranges_total(&d->missing) == ranges_total(&d->damaged) &&
+           list_is_empty(&d->readers);
+}
+
 /* All have been asked. What is left is missing, if all have answered. */
 static void
 end_round(struct damage *d)
@@ -288,6 +296,12 @@ end_round(struct damage *d)
     d->is_asking = false;
     d->turn = 0;
     d->due_ms = 0; /* the next ones */
+    if (is_hopeless(d)) {
+        /* Seldomer and seldomer: it may be released elsewhere, soon or late. */
+        d->pause_ms = MAX(d->pause_ms * 2, (uint64_t)REPAIR_PAUSE_MS);
+        d->pause_ms = MIN(d->pause_ms, (uint64_t)REPAIR_MISSING_MS);
+        pause(d, d->pause_ms);
+    }
 }
 
 /* Ask the next member, or end the round. */
@@ -338,14 +352,6 @@ begin_round(struct damage *d)
         return;
     }
     next_member(d);
-}
-
-/* Whether all that D knows of is missing: there is no hurry. */
-static bool
-is_hopeless(const struct damage *d)
-{
-    return ranges_total(&d->missing) == ranges_total(&d->damaged) &&
-           list_is_empty(&d->readers);
 }
 
 /* Whether the leader of D's group lacks what it would apply, or what a member
@@ -403,17 +409,14 @@ tick(struct qr_group *g, uint64_t now)
     if (d->damaged.count == 0) {
         return !list_is_empty(&d->readers);
     }
-    if (now < d->due_ms || g->is_leaving || g->is_lost) {
+    if (g->is_leaving || g->is_lost) {
         return true;
     }
-    if (d->is_asking) {
+    if (now >= d->due_ms && d->is_asking) {
         d->is_unsure = true; /* silence */
         next_member(d);
-    } else {
+    } else if (now >= d->due_ms) {
         begin_round(d);
-        if (!d->is_asking && d->due_ms <= now && is_hopeless(d)) {
-            pause(d, REPAIR_MISSING_MS);
-        }
     }
     damage_serve(d);
     yield(d, now);
@@ -480,6 +483,7 @@ put_back(struct damage *d, qr_index index, uint8_t type,
     }
     replica_note_batch(g, batch);
     damage_forget(d, index, index);
+    d->pause_ms = 0;
     g->host->stats.entries_repaired++;
 }
 

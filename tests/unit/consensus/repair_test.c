@@ -157,6 +157,7 @@ Test(repair, what_nobody_has_is_named_and_the_group_stays_up)
     qr_index first = rot_unseen(c, 2);
     struct reading r;
     qr_node_id leader;
+    uint64_t asked;
 
     for (qr_node_id id = 1; id <= 3; id++) {
         qr_group_snapshot(cluster_group(c, id, GROUP));
@@ -180,10 +181,47 @@ Test(repair, what_nobody_has_is_named_and_the_group_stays_up)
         qr_group_missing_next(cluster_group(c, leader, GROUP), first + 6), 0);
     cr_assert_eq(c->nodes[leader].missing, 1);
     cr_assert_eq(c->nodes[leader].missing_index, first + 5);
+    asked = c->nodes[leader].host->stream_next;
     cluster_run(c, 5000);
+    cr_assert_leq(c->nodes[leader].host->stream_next, asked + 10,
+                  "the others are not asked all the time");
+    cr_assert_gt(c->nodes[leader].host->stream_next, asked, "but again");
     cr_assert_eq(c->nodes[leader].missing, 1, "told once");
     propose(c, 10);
     cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_free(&c);
+}
+
+/* Of the entry at which a snapshot was taken its term is known for ever, also
+ * when its commands are not. */
+Test(repair, what_a_snapshot_ends_with_is_released_and_not_missing)
+{
+    struct cluster *c = start(10, 3, 3);
+    qr_node_id leader = cluster_leader(c, GROUP);
+    qr_node_id follower = leader % 3 + 1;
+    qr_index dead;
+
+    cr_assert(cluster_propose(c, GROUP, 4000, true)); /* itself, that is */
+    cluster_run(c, 100);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    dead = status_of(c, leader).last;
+    for (qr_node_id id = 1; id <= 3; id++) {
+        if (id != follower) {
+            cluster_group(c, id, GROUP)->is_pressed = true; /* keep none */
+            qr_group_snapshot(cluster_group(c, id, GROUP));
+        }
+    }
+    cluster_run(c, 100);
+    cr_assert_eq(status_of(c, leader).snapshot, dead);
+    propose(c, 10);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_rot(c, follower, GROUP, dead);
+    restart(c, follower);
+    cr_assert_eq(status_of(c, follower).damaged, 1);
+    cr_assert(cluster_converges(c, GROUP, 5000));
+    cluster_run(c, 5000);
+    cr_assert_eq(status_of(c, follower).damaged, 0);
+    cr_assert_eq(stats_of(c, follower).entries_missing, 0);
     cluster_free(&c);
 }
 
