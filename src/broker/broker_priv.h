@@ -55,7 +55,8 @@ enum broker_frame_kind {
     BROKER_META_APPLIED,  /* to all nodes: arg = index applied by all shards */
     BROKER_META_LEADER,   /* not the leader; arg: node that leads or 0 */
     BROKER_META_JOIN,     /* to the leader: a blank node asks to join */
-    BROKER_META_JOIN_NO   /* its answer, if it refuses: UUID, text */
+    BROKER_META_JOIN_NO,  /* its answer, if it refuses: UUID, text */
+    BROKER_META_RENEW     /* from the leader: arg = replica that forgot */
 };
 
 /* joining.c: what the leader said of a node that asked here. */

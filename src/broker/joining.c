@@ -344,11 +344,38 @@ has_metadata(const struct broker *b, qr_node_id node)
     return up > voters / 2;
 }
 
+/* Which queues would suffer, in words. */
+static void
+describe_removal(const struct removal *r, char *text, size_t size)
+{
+    (void)snprintf(text, size,
+                   "%zu queue%s, such as '%s', would have no majority of "
+                   "running replicas without it (%zu have a replica nowhere "
+                   "else)",
+                   r->stuck + r->last, r->stuck + r->last == 1 ? "" : "s",
+                   r->example, r->last);
+}
+
+bool
+joining_is_spared(struct broker *b, qr_node_id node, char *text,
+                  size_t text_size)
+{
+    struct removal r = {.broker = b, .node = node};
+
+    OBJ_CHECK(b, BROKER_MAGIC);
+    meta_each_vhost(b->meta, check_vhost, &r);
+    if (r.stuck + r.last == 0) {
+        return true;
+    }
+    describe_removal(&r, text, text_size);
+    return false;
+}
+
 static bool
 may_forget(struct broker *b, const struct meta_node *node,
            struct broker_fault *fault)
 {
-    struct removal r = {.broker = b, .node = node->id};
+    char why[JOIN_TEXT_SIZE];
     int size = (int)node->name.size;
     const char *name = node->name.data;
 
@@ -366,16 +393,12 @@ may_forget(struct broker *b, const struct meta_node *node,
                          size, name);
         return false;
     }
-    meta_each_vhost(b->meta, check_vhost, &r);
-    if (r.stuck + r.last > 0) {
+    if (!joining_is_spared(b, node->id, why, sizeof(why))) {
         broker_fault_set(fault, BROKER_PRECONDITION,
-                         "node '%.*s' is needed: %zu queue%s, such as '%s', "
-                         "would have no majority of running replicas (%zu "
-                         "have a replica nowhere else); start the other nodes, "
+                         "node '%.*s' is needed: %s; start the other nodes, "
                          "or delete those queues, or start an empty node with "
                          "its name, which takes its place",
-                         size, name, r.stuck + r.last,
-                         r.stuck + r.last == 1 ? "" : "s", r.example, r.last);
+                         size, name, why);
         return false;
     }
     return true;

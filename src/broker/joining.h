@@ -3,6 +3,7 @@
 #ifndef BROKER_JOINING_H
 #define BROKER_JOINING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,10 @@ enum join_answer joining_ask(struct broker *b, const struct cluster_member *who,
 void joining_frame(struct broker *b, struct address from,
                    const struct frame *frame);
 
+/* Whether every queue that has a replica on NODE would have a majority of
+ * running replicas without it. False: why not, in TEXT. */
+bool joining_is_spared(struct broker *b, qr_node_id node, char *text,
+                       size_t text_size);
 /* Remove node NAME from the cluster. CALL ends with a fault when NAME is not
  * known (NOT_FOUND), or when it is linked, this node itself, or needed: its
  * removal would take away the majority of a group that has one (PRECONDITION).

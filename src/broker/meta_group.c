@@ -356,6 +356,40 @@ on_snapshot(struct broker *b, const struct frame *f)
     report_applied(b, f->arg);
 }
 
+/* A replica that has lost the end of its log cannot know it: to itself it is
+ * one that never had it. Its leader knows. */
+static void
+on_renew(struct meta_group *g, struct address from, const struct frame *f)
+{
+    struct broker *b = g->broker;
+    char text[BROKER_FAULT_TEXT_SIZE];
+
+    if (g->raft == NULL || b->config.on_unwelcome == NULL ||
+        from.node != g->standing.leader || g->standing.is_leader ||
+        f->arg != qr_replica(b->env->node, 1)) {
+        return;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "node %s has lost entries of the metadata that it had "
+                   "acknowledged, says node %u, which leads them: it cannot "
+                   "vote on them any more",
+                   b->config.node_name, from.node);
+    b->config.on_unwelcome(b->config.arg, BROKER_DAMAGED, text);
+}
+
+void
+meta_group_renew(struct meta_group *g, qr_replica_id replica)
+{
+    struct env *env = g->broker->env;
+    struct frame *f = frame_new(FRAME_CALL, BROKER_META_RENEW);
+    struct address to = {.node = qr_replica_node(replica), .shard = 0};
+
+    OBJ_CHECK(g, META_GROUP_MAGIC);
+    ASSERT(to.node != env->node);
+    f->arg = replica;
+    (void)env->ops->post(env, to, &f);
+}
+
 void
 meta_group_frame(struct broker *b, struct meta_group *g, struct address from,
                  struct frame **frame)
@@ -385,6 +419,11 @@ meta_group_frame(struct broker *b, struct meta_group *g, struct address from,
     case BROKER_META_JOIN:
     case BROKER_META_JOIN_NO:
         joining_frame(b, from, f);
+        break;
+    case BROKER_META_RENEW:
+        if (g != NULL) {
+            on_renew(g, from, f);
+        }
         break;
     case BROKER_META_LEADER:
         if (is_local) {

@@ -32,6 +32,10 @@ void meta_group_link_up(struct meta_group *g, qr_node_id node);
  * as what it is; the daemon is told. */
 void meta_group_check(struct meta_group *g);
 
+/* Of the leader: tell the node of REPLICA, which denies entries that it had
+ * acknowledged, that it cannot go on as what it is. */
+void meta_group_renew(struct meta_group *g, qr_replica_id replica);
+
 /* STATE's node has died (its starts up to boot_dead): what its connections
  * owned alone goes with them. */
 void meta_group_node_dead(struct meta_group *g, const struct node_state *state);

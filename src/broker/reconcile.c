@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "broker/broker_priv.h"
+#include "broker/joining.h"
 #include "broker/meta_client.h"
 #include "broker/meta_group.h"
 #include "broker/queue_group.h"
@@ -26,7 +27,7 @@ struct item {
     bool is_active;
     qr_replica_id lost[QR_MEMBERS_MAX];
     size_t lost_count;
-    uint64_t told_ms;           /* when the metadata were told, 0 = not yet */
+    uint64_t told_ms; /* when the metadata, or a node, were told; 0: not yet */
     struct reconcile_step said; /* the last step that was logged */
 };
 
@@ -76,7 +77,9 @@ to_remove(const struct reconcile_view *v)
         bool is_over =
             v->is_told && told(v, id) == NULL && (uint32_t)id < v->incarnation;
 
-        if (id != v->self && (m->is_gone || m->is_lost || is_over)) {
+        bool is_lost = m->is_lost && !v->is_metadata;
+
+        if (id != v->self && (m->is_gone || is_lost || is_over)) {
             return id;
         }
     }
@@ -95,6 +98,34 @@ must_tell(const struct reconcile_view *v)
                   m->is_voter != (v->members[i].member.role == QR_ROLE_VOTER);
     }
     return v->is_told && differs;
+}
+
+static bool
+is_able(const struct reconcile_member *m)
+{
+    return m->member.role == QR_ROLE_VOTER && m->is_up && !m->is_lost;
+}
+
+/* A replica of the metadata whose node is to join anew, or 0. That takes two
+ * changes of the metadata, for which the able ones must be enough: without
+ * them, what the lost one still knows may be needed. */
+static qr_replica_id
+to_renew(const struct reconcile_view *v)
+{
+    qr_replica_id lost = 0;
+    size_t voters = 0;
+    size_t able = 0;
+
+    for (size_t i = 0; i < v->members_count; i++) {
+        const struct reconcile_member *m = &v->members[i];
+
+        voters += m->member.role == QR_ROLE_VOTER ? 1 : 0;
+        able += is_able(m) ? 1 : 0;
+        if (m->is_lost && m->is_up && m->member.id != v->self) {
+            lost = m->member.id;
+        }
+    }
+    return v->is_metadata && 2 * able > voters ? lost : 0;
 }
 
 /* A learner that should vote, or 0. */
@@ -139,6 +170,8 @@ reconcile_next(const struct reconcile_view *v)
         step.kind = RECONCILE_REMOVE;
     } else if (must_tell(v)) {
         step.kind = RECONCILE_TELL;
+    } else if ((step.replica = to_renew(v)) != 0) {
+        step.kind = RECONCILE_RENEW;
     } else if ((step.replica = to_promote(v)) != 0) {
         step.kind = RECONCILE_PROMOTE;
     } else if ((step.replica = to_add(v)) != 0) {
@@ -236,11 +269,7 @@ view_group(const struct reconciler *r, const struct item *it,
         v->wanted = MIN(c.live, (size_t)QR_MEMBERS_MAX);
         v->voters_max = RECONCILE_META_VOTERS;
         v->incarnation = 1; /* nodes' ids are never used again */
-        for (size_t i = 0; i < v->members_count; i++) {
-            /* It does not get another replica: its node joins as a new one
-             * (meta_group_check). */
-            v->members[i].is_lost = false;
-        }
+        v->is_metadata = true;
         return b->is_current;
     }
     queue = meta_queue_by_group(b->meta, it->group);
@@ -274,8 +303,12 @@ static void
 say(const struct reconciler *r, struct item *it,
     const struct reconcile_step *step)
 {
-    static const char *const what[] = {"", "removing replica", "",
-                                       "promoting replica", "adding replica"};
+    static const char *const what[] = {"",
+                                       "removing replica",
+                                       "",
+                                       "renewing the node of replica",
+                                       "promoting replica",
+                                       "adding replica"};
 
     if (step->kind == RECONCILE_TELL ||
         (it->said.kind == step->kind && it->said.replica == step->replica)) {
@@ -308,6 +341,29 @@ tell(struct reconciler *r, struct item *it, const struct qr_group_status *s)
     meta_request_send(q);
 }
 
+/* Have the node of REPLICA join anew, unless a queue needs it as it is. */
+static void
+renew(struct reconciler *r, struct item *it, qr_replica_id replica)
+{
+    struct broker *b = r->broker;
+    qr_node_id node = qr_replica_node(replica);
+    char why[JOIN_TEXT_SIZE];
+    bool is_new = it->told_ms == 0;
+
+    if (!is_new && now_ms(r) - it->told_ms < RECONCILE_TELL_MS) {
+        return;
+    }
+    it->told_ms = MAX(now_ms(r), 1U);
+    if (joining_is_spared(b, node, why, sizeof(why))) {
+        meta_group_renew(b->meta_group, replica);
+    } else if (is_new) {
+        log_error(b->log, "cluster",
+                  "node %u has lost some of the metadata that it had "
+                  "acknowledged, and cannot join anew yet: %s",
+                  node, why);
+    }
+}
+
 static void
 act(struct reconciler *r, struct item *it, struct qr_group *raft,
     const struct reconcile_step *step)
@@ -327,6 +383,9 @@ act(struct reconciler *r, struct item *it, struct qr_group *raft,
     case RECONCILE_PROMOTE:
         (void)qr_group_promote(raft, step->replica);
         break;
+    case RECONCILE_RENEW:
+        renew(r, it, step->replica);
+        break;
     case RECONCILE_TELL:
         qr_group_status(raft, &s);
         tell(r, it, &s);
@@ -335,7 +394,7 @@ act(struct reconciler *r, struct item *it, struct qr_group *raft,
     default:
         break;
     }
-    if (step->kind != RECONCILE_TELL) {
+    if (step->kind != RECONCILE_TELL && step->kind != RECONCILE_RENEW) {
         it->told_ms = 0;
     }
 }

@@ -2,7 +2,9 @@
  * the metadata want. Replicas on removed nodes go, and those that have lost
  * their memory; in their place come new ones, on nodes that are up, as learners
  * first, voters when they have caught up; then the metadata learn of it
- * (QueueMembers). A node that is merely down keeps its replicas.
+ * (QueueMembers). A node that is merely down keeps its replicas. A node that
+ * has lost what it had acknowledged of the metadata is told to join anew (one
+ * that knows of the loss does so by itself, meta_group_check()).
  *
  *   event --> pending --a step to do, and room--> active --nothing to do--> -
  *                 \________ nothing to do _______________________________/
@@ -54,6 +56,9 @@ struct reconcile_view {
     qr_node_id candidates[QR_NODES_MAX];
     size_t candidates_count;
     uint32_t incarnation; /* for a replica that is new */
+    /* A node has one replica of the metadata in its life: in place of a lost
+     * one, the node is renewed. */
+    bool is_metadata;
     /* What the metadata have of it; is_told false: they keep nothing. */
     bool is_told;
     const struct meta_member *told;
@@ -63,7 +68,8 @@ struct reconcile_view {
 enum reconcile_kind {
     RECONCILE_NOTHING,
     RECONCILE_REMOVE,
-    RECONCILE_TELL, /* the metadata what the members are */
+    RECONCILE_TELL,  /* the metadata what the members are */
+    RECONCILE_RENEW, /* the node of that replica is to join anew */
     RECONCILE_PROMOTE,
     RECONCILE_ADD
 };

@@ -5,6 +5,7 @@
 #include "broker/broker_priv.h"
 #include "broker/joining.h"
 #include "broker/meta_client.h"
+#include "broker/meta_group.h"
 #include "broker/queue_group.h"
 #include "broker/reconcile.h"
 #include "lib/harness.h"
@@ -342,6 +343,99 @@ Test(joining, a_lost_replica_is_made_anew_on_its_node)
         broker_replica_of(broker(&r, lost),
                           meta_queue_by_group(broker(&r, lost)->meta, group)));
     cr_expect_eq(reconcile_active(broker(&r, s.leader)), 0);
+    rig_deinit(&r);
+}
+
+/* A node, not the leader of the metadata. */
+static qr_node_id
+follower(struct rig *r)
+{
+    return leader(r) == 2 ? 3 : 2;
+}
+
+/* The leader finds that node ID has lost what it acknowledged. */
+static void
+lose_metadata(struct rig *r, qr_node_id id)
+{
+    reconcile_lost(broker(r, leader(r)), QR_GROUP_META, qr_replica(id, 1));
+}
+
+Test(joining, a_node_that_lost_acknowledged_metadata_joins_anew)
+{
+    struct qr_group_status s;
+    qr_node_id lost;
+    struct rig r;
+
+    rig_init(&r);
+    (void)declare(&r);
+    lost = follower(&r);
+    lose_metadata(&r, lost);
+    pass(&r, 1000);
+    cr_assert(sim_node_is_leaving(r.nodes[lost]));
+    sim_node_crash(r.nodes[lost], false);
+    sim_node_start(r.nodes[lost]); /* its data have been set aside */
+    cr_assert_not(sim_node_is_formed(r.nodes[lost]));
+    for (unsigned ms = 0; ms < WAIT_MS && !sim_node_is_leaving(r.nodes[lost]);
+         ms += 10) {
+        pass(&r, 10);
+    }
+    sim_node_crash(r.nodes[lost], false);
+    sim_node_start(r.nodes[lost]); /* as a member */
+    pass(&r, 10000);
+    cr_assert(status(&r, QR_GROUP_META, &s));
+    cr_expect_eq(s.members_count, 3);
+    cr_expect_not(has(&s, lost));
+    cr_expect(has(&s, 4));
+    rig_deinit(&r);
+}
+
+Test(joining, a_node_that_a_queue_needs_does_not_join_anew)
+{
+    struct meta_queue_declare d = {.vhost = meta_text("/", 1),
+                                   .name = meta_text("alone", 5),
+                                   .is_durable = true,
+                                   .arguments = meta_text("", 0),
+                                   .nodes_count = 1};
+    char text[JOIN_TEXT_SIZE];
+    struct meta_request *q;
+    struct broker *b;
+    struct rig r;
+
+    rig_init(&r);
+    for (qr_node_id id = 1; id <= NODES; id++) {
+        broker(&r, id)->config.queue_replicas = 1;
+    }
+    d.nodes[0] = follower(&r);
+    b = broker(&r, leader(&r));
+    cr_expect(joining_is_spared(b, d.nodes[0], text, sizeof(text)));
+    q = meta_request_new(b, NULL, NULL);
+    meta_put_queue_declare(&q->command, b->session, q->number, &d);
+    send(b, q);
+    pass(&r, 2000);
+    lose_metadata(&r, d.nodes[0]);
+    pass(&r, 5000);
+    cr_expect_not(joining_is_spared(b, d.nodes[0], text, sizeof(text)));
+    cr_expect_not_null(strstr(text, "such as 'alone'"), "%s", text);
+    cr_expect_not(sim_node_is_leaving(r.nodes[d.nodes[0]]));
+    rig_deinit(&r);
+}
+
+Test(joining, only_the_leader_has_a_node_join_anew)
+{
+    qr_node_id third;
+    qr_node_id node;
+    struct rig r;
+
+    rig_init(&r);
+    node = follower(&r);
+    third = (qr_node_id)(1 + 2 + 3 - leader(&r) - node);
+    meta_group_renew(broker(&r, third)->meta_group, qr_replica(node, 1));
+    meta_group_renew(broker(&r, leader(&r))->meta_group, qr_replica(node, 2));
+    pass(&r, 1000);
+    cr_expect_not(sim_node_is_leaving(r.nodes[node]));
+    meta_group_renew(broker(&r, leader(&r))->meta_group, qr_replica(node, 1));
+    pass(&r, 1000);
+    cr_expect(sim_node_is_leaving(r.nodes[node]));
     rig_deinit(&r);
 }
 

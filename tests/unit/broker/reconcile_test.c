@@ -198,3 +198,60 @@ Test(reconcile, needs_nobody_to_tell_for_the_metadata_themselves)
     r.view.candidates_count = 4;
     expect(&r, RECONCILE_ADD, qr_replica(D, 1));
 }
+
+/* The same, of the metadata. */
+static struct rig
+metadata(void)
+{
+    struct rig r = three();
+
+    r.view.is_told = false;
+    r.view.told_count = 0;
+    r.view.incarnation = 1;
+    r.view.is_metadata = true;
+    return r;
+}
+
+Test(reconcile, renews_the_node_that_lost_its_metadata)
+{
+    struct rig r = metadata();
+
+    r.view.members[1].is_lost = true;
+    expect(&r, RECONCILE_RENEW, qr_replica(B, 1));
+    put(&r, 1, qr_replica(B, 1), QR_ROLE_LEARNER);
+    r.view.members[1].is_lost = true;
+    expect(&r, RECONCILE_RENEW, qr_replica(B, 1));
+}
+
+Test(reconcile, renews_no_node_that_is_down)
+{
+    struct rig r = metadata();
+
+    r.view.members[1].is_lost = true;
+    r.view.members[1].is_up = false;
+    expect(&r, RECONCILE_NOTHING, 0);
+}
+
+Test(reconcile, renews_nobody_without_a_majority_that_remembers)
+{
+    struct rig r = metadata();
+
+    r.view.members[1].is_lost = true;
+    r.view.members[2].is_lost = true;
+    expect(&r, RECONCILE_NOTHING, 0);
+    r.view.members[2].is_lost = false;
+    r.view.members[2].is_up = false;
+    expect(&r, RECONCILE_NOTHING, 0);
+    r.view.members_count = 2; /* of two, both are needed */
+    r.view.wanted = 2;
+    expect(&r, RECONCILE_NOTHING, 0);
+}
+
+Test(reconcile, renews_after_what_is_on_removed_nodes_has_gone)
+{
+    struct rig r = metadata();
+
+    r.view.members[1].is_lost = true;
+    r.view.members[1].is_gone = true;
+    expect(&r, RECONCILE_REMOVE, qr_replica(B, 1));
+}
