@@ -284,6 +284,12 @@ on_propose(struct meta_group *g, struct address from, struct frame **frame)
     if (g->raft == NULL) {
         return;
     }
+    if (frame_content_size(f) == 0) {
+        log_error(b->log, "cluster",
+                  "node %u proposed nothing to the metadata; dropped",
+                  from.node);
+        return;
+    }
     if (g->standing.is_leader) {
         /* Refused (busy, or no longer the leader): the client proposes it
          * again. */

@@ -442,7 +442,7 @@ on_commands(struct queue_group *g, struct address from, struct frame *f)
     bool has_content;
     int rv;
 
-    if (f->content_count != 1 ||
+    if (f->content_count != 1 || f->content[0].size == 0 ||
         !is_well_formed(&f->content[0], &first, &has_content)) {
         log_error(b->log, "queue",
                   "node %u sent commands to group %llu that are malformed; "

@@ -32,6 +32,15 @@ is_ready(struct world *w)
 }
 
 static void
+on_given_up(void *arg, qr_node_id id)
+{
+    struct world *w = arg;
+
+    ASSERT(id == w->id);
+    w->is_given_up = true;
+}
+
+static void
 world_init(struct world *w)
 {
     struct sim_node_config config = {.log = &w->log,
@@ -39,7 +48,9 @@ world_init(struct world *w)
                                      .shards = 1,
                                      .nodes = &w->id,
                                      .nodes_count = 1,
-                                     .disk_delay_us = DISK_DELAY_US};
+                                     .disk_delay_us = DISK_DELAY_US,
+                                     .on_given_up = on_given_up,
+                                     .arg = w};
 
     memset(w, 0, sizeof(*w));
     w->id = 1;
@@ -111,7 +122,14 @@ empty(struct world *w)
 bool
 world_is_used_up(struct world *w)
 {
-    return w->sim != NULL && (w->inputs == WORLD_INPUTS_MAX || !is_ready(w));
+    return w->sim != NULL &&
+           (w->inputs >= WORLD_INPUTS_MAX || w->is_given_up || !is_ready(w));
+}
+
+void
+world_spoil(struct world *w)
+{
+    w->inputs = WORLD_INPUTS_MAX;
 }
 
 void

@@ -24,7 +24,8 @@ struct world {
     struct logger log;
     qr_node_id id;
     struct sim_node *node;
-    unsigned inputs; /* served */
+    unsigned inputs;  /* served */
+    bool is_given_up; /* the node means to start again */
 };
 
 /* W, zeroed before the first call, becomes a node of one shard that serves
@@ -32,6 +33,9 @@ struct world {
 void world_reset(struct world *w);
 /* Whether the next world_reset() makes a new node: free what lives on it. */
 bool world_is_used_up(struct world *w);
+/* The next world_reset() makes a new node: this one's metadata are no more what
+ * a world's are. */
+void world_spoil(struct world *w);
 /* Let MS milliseconds pass. */
 void world_pass(struct world *w, uint64_t ms);
 struct broker *world_broker(struct world *w);
