@@ -133,6 +133,9 @@ struct qr_group_status {
     uint64_t missing; /* of those, what no member has any more */
     qr_index missing_first; /* the first of these; 0: none. Others:
                                qr_group_missing_next() */
+    qr_index blocked;       /* the entry that would be applied next, if it is
+                         missing: without it this replica cannot go on, and in a
+                         group of several it does not. 0: it can */
     size_t members_count;
     struct qr_member_status members[QR_MEMBERS_MAX];
 };

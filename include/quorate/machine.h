@@ -29,7 +29,11 @@ struct qr_entry {
                                  configurations): only the index advances */
     bool is_missing; /* these were commands (body is NULL), which have rotted
                         here, and the group has no other member: what they
-                        did is lost. Never set in a group of several */
+                        did is lost. Never set in a group of several.
+                        `time_ms` is about when they were proposed */
+    qr_index lost_until; /* is_missing: the entries up to here were there when
+                            this was found, so they were proposed by those who
+                            knew of what is missing */
     bool is_leading; /* this replica proposed it in the present term: perform
                         the effects. Never set during replay */
 };

@@ -522,6 +522,8 @@ broker_replica(struct broker *b, qr_group_id group, struct broker_replica *out)
     qr_group_status(raft, &out->status);
     if (queue != NULL) {
         queue_machine_counts(queue_group_machine(queue), &out->counts);
+        out->losses_count =
+            queue_machine_losses(queue_group_machine(queue), &out->losses);
     }
     return true;
 }

@@ -445,14 +445,19 @@ broker_missing_entry(struct broker *b, qr_group_id group, qr_index index)
     const struct meta_queue *queue =
         b == NULL ? NULL : meta_queue_by_group(b->meta, group);
 
+    struct queue_group *g = b == NULL ? NULL : map_get(&b->groups, group);
+
     if (queue != NULL) {
         log_error(b->log, "queue",
                   "queue '%.*s' in vhost '%.*s': entry %llu of its log has "
-                  "rotted on every node that had it; the messages in it are "
-                  "lost",
+                  "rotted on every node that had it; what of its messages is "
+                  "still in the queue is lost",
                   (int)queue->name.size, queue->name.data,
                   (int)queue->vhost.size, queue->vhost.data,
                   (unsigned long long)index);
+    }
+    if (g != NULL) {
+        queue_group_missing(g);
     } else if (b != NULL && group == QR_GROUP_META) {
         log_error(b->log, "cluster",
                   "entry %llu of the metadata has rotted on every node that "

@@ -71,7 +71,9 @@ void broker_admin_queue_purge(struct broker *b, qr_group_id group,
 /* One replica on this shard. */
 struct broker_replica {
     struct qr_group_status status;
-    struct queue_counts counts; /* all 0 of the metadata group */
+    struct queue_counts counts;      /* all 0 of the metadata group */
+    const struct queue_loss *losses; /* borrowed until anything is applied */
+    size_t losses_count;
 };
 
 /* The replica of GROUP (or QR_GROUP_META) here; false if there is none. */

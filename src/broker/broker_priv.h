@@ -125,6 +125,7 @@ struct call_ref {
     struct list link; /* broker.calls by deadline, or broker.calls_ended */
     struct broker_call *call; /* NULL: abandoned, or told */
     uint64_t deadline_ms;
+    qr_group_id group;         /* whose leader is to answer, 0: another's */
     struct broker_reply reply; /* of a call that ended at once */
 };
 /* Start CALL, which must not be under way. CALL may be NULL: nobody asks. */

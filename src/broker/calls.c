@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "broker/broker_priv.h"
+#include "broker/queue_client.h"
 #include "shard/env.h"
 
 static void
@@ -34,18 +35,31 @@ tell(struct call_ref *ref, const struct broker_reply *reply)
     }
 }
 
+/* Nobody answered REF in time. */
+static void
+tell_late(struct broker *b, struct call_ref *ref)
+{
+    struct broker_reply reply = {0};
+    struct queue_client *client =
+        ref->group == 0 ? NULL : map_get(&b->clients, ref->group);
+
+    broker_fault_set(&reply.fault, BROKER_INTERNAL,
+                     "failed to perform operation due to timeout: no majority "
+                     "of the replicas answered within %d ms",
+                     (int)BROKER_CALL_TIMEOUT_MS);
+    if (client != NULL) {
+        queue_client_explain(client, &reply.fault);
+    }
+    tell(ref, &reply);
+}
+
 static void
 on_timer(void *arg)
 {
     struct broker *b = arg;
     uint64_t now = b->env->ops->now_ms(b->env);
-    struct broker_reply reply = {0};
 
     OBJ_CHECK(b, BROKER_MAGIC);
-    broker_fault_set(&reply.fault, BROKER_INTERNAL,
-                     "failed to perform operation due to timeout: no majority "
-                     "of the replicas answered within %d ms",
-                     (int)BROKER_CALL_TIMEOUT_MS);
     while (!list_is_empty(&b->calls)) {
         struct call_ref *first =
             list_entry(b->calls.next, struct call_ref, link);
@@ -53,7 +67,7 @@ on_timer(void *arg)
         if (first->deadline_ms > now) {
             break;
         }
-        tell(first, &reply);
+        tell_late(b, first);
     }
     arm(b);
 }

@@ -176,6 +176,7 @@ ask_new(struct queue_client *q, enum queue_command_kind kind,
     ask->kind = kind;
     ask->consumer = c;
     ask->call = call_begin(q->broker, call);
+    ask->call->group = q->group;
     list_push_back(&q->asks, &ask->link);
     return ask;
 }
@@ -373,9 +374,27 @@ queue_client_query(struct queue_client *q, struct call_ref **call)
     OBJ_CHECK(q, CLIENT_MAGIC);
     query->request = ++q->broker->request_next;
     query->call = *call;
+    query->call->group = q->group;
     *call = NULL;
     list_push_back(&q->queries, &query->link);
     client_dirty(q);
+}
+
+void
+queue_client_explain(const struct queue_client *q, struct broker_fault *fault)
+{
+    const struct meta_queue *queue = client_record(q);
+
+    OBJ_CHECK(q, CLIENT_MAGIC);
+    if (q->blocked != 0) {
+        broker_fault_set(
+            fault, BROKER_INTERNAL,
+            "queue '%.*s' in vhost '%.*s' is damaged: entry %llu of its log "
+            "has rotted on every replica; put back a disk that has it, or "
+            "delete the queue and declare it again",
+            (int)queue->name.size, queue->name.data, (int)queue->vhost.size,
+            queue->vhost.data, (unsigned long long)q->blocked);
+    }
 }
 
 struct queue_client *

@@ -80,6 +80,10 @@ void queue_client_purge(struct queue_client *q, struct broker_call *call);
 /* Ask the leader for its counts: reply->messages (ready), ->consumers. *CALL
  * is taken, with the deadline that it has. */
 void queue_client_query(struct queue_client *q, struct call_ref **call);
+/* A call to the queue ends for want of an answer: if it is known why, say so in
+ * FAULT, which is set. */
+void queue_client_explain(const struct queue_client *q,
+                          struct broker_fault *fault);
 
 /* Frames BROKER_EVENTS, RESUMED, LEADER, BUSY, COUNTS, DEAD. */
 void queue_client_frame(struct queue_client *q, struct address from,

@@ -210,6 +210,45 @@ consumer_of_delivery(struct queue_client *q, uint64_t number)
     return c;
 }
 
+/* Whether E, a delivery to C (NULL: there is none), is the next one. */
+static bool
+is_next(struct queue_client *q, const struct consumer_impl *c,
+        const struct queue_effect *e)
+{
+    if (c == NULL ||
+        (e->delivery < c->delivery_next && !MUTATION(replay_effects))) {
+        return false;
+    }
+    if (e->delivery > c->delivery_next) {
+        if (q->state == CLIENT_BOUND) {
+            client_resolve(q); /* one was lost on the way: ask for it again */
+        }
+        return false;
+    }
+    return true;
+}
+
+/* A delivery whose message has rotted on every replica: there is nothing to
+ * deliver. It goes back, where it counts as lost; a GET asks for another. */
+static void
+on_absent(struct queue_client *q, const struct queue_effect *e)
+{
+    struct consumer_impl *c = consumer_of_delivery(q, e->consumer);
+    struct ask *ask;
+
+    if (!is_next(q, c, e)) {
+        return;
+    }
+    c->delivery_next++;
+    queue_client_settle(q, c, e->delivery, e->delivery, BROKER_REQUEUE);
+    ask = client_ask_out(q);
+    if (c->is_get && ask != NULL && ask->consumer == c) {
+        ask->has_result = false;
+        ask->seq = 0;
+        client_emit_ask(q);
+    }
+}
+
 static void
 on_delivery(struct queue_client *q, const struct queue_effect *e,
             const struct slice *message)
@@ -221,14 +260,7 @@ on_delivery(struct queue_client *q, const struct queue_effect *e,
                                 .delivery_count = e->count};
     struct ask *ask;
 
-    if (c == NULL ||
-        (e->delivery < c->delivery_next && !MUTATION(replay_effects))) {
-        return;
-    }
-    if (e->delivery > c->delivery_next) {
-        if (q->state == CLIENT_BOUND) {
-            client_resolve(q); /* one was lost on the way: ask for it again */
-        }
+    if (!is_next(q, c, e)) {
         return;
     }
     c->delivery_next++;
@@ -279,6 +311,9 @@ on_event(struct queue_client *q, const struct queue_effect *e,
             on_delivery(q, e, &message);
             slice_unref(&message);
         }
+        break;
+    case QUEUE_EFFECT_ABSENT:
+        on_absent(q, e);
         break;
     case QUEUE_EFFECT_UNUSED:
         break;

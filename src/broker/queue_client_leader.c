@@ -428,6 +428,7 @@ client_on_resumed(struct queue_client *q, struct address from, struct frame *f)
               (unsigned long long)f->arg, q->attempts,
               (unsigned long long)(client_now_ms(q) - q->resolving_ms));
     q->state = CLIENT_BOUND;
+    q->blocked = 0;
     q->term = f->arg;
     q->attempts = 0;
     q->batches_sent = 0;
@@ -449,6 +450,9 @@ client_on_leader(struct queue_client *q, struct address from, struct frame *f)
     }
     cursor_init(&c, f->content[0].data, f->content[0].size);
     node = (qr_node_id)cursor_varint(&c);
+    if (cursor_left(&c) > 0) {
+        q->blocked = cursor_varint(&c);
+    }
     if (q->state == CLIENT_BOUND) {
         if (from.node == q->leader ? node != q->leader || f->arg > q->term
                                    : node == from.node && f->arg > q->term) {

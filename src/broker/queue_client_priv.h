@@ -68,6 +68,8 @@ struct queue_client {
     enum client_state state;
     qr_node_id leader;     /* bound: to it; resolving: whom was asked last */
     qr_node_id hint;       /* ask it first; 0 = none */
+    qr_index blocked;      /* a replica said that nobody has this entry, which
+                              it has to apply next; 0 = none */
     qr_term term;          /* of the leader bound to */
     uint32_t attempts;     /* since resolving began */
     uint64_t resolving_ms; /* since when */

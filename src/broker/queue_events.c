@@ -29,6 +29,10 @@ queue_event_put(struct buf *b, const struct queue_effect *effect)
         buf_put_varint(b, effect->count);
         buf_put_varint(b, effect->message.size);
         break;
+    case QUEUE_EFFECT_ABSENT:
+        buf_put_varint(b, effect->consumer);
+        buf_put_varint(b, effect->delivery);
+        break;
     case QUEUE_EFFECT_UNUSED:
         UNREACHABLE("UNUSED stays on the leader");
     }
@@ -59,6 +63,11 @@ queue_event_next(struct cursor *c, struct queue_effect *out)
         out->delivery = cursor_varint(c);
         out->count = (uint32_t)cursor_varint(c);
         out->message.size = (uint32_t)cursor_varint(c);
+        break;
+    case QUEUE_EFFECT_ABSENT:
+        out->kind = QUEUE_EFFECT_ABSENT;
+        out->consumer = cursor_varint(c);
+        out->delivery = cursor_varint(c);
         break;
     default:
         c->bad = true;

@@ -7,7 +7,8 @@
  *     GAP:     varint expected seq
  *     RESULT:  varint seq, u8 status, varint value
  *     DELIVER: varint consumer, varint delivery, varint count, varint size
- *              of its message; messages follow the events in their order */
+ *              of its message; messages follow the events in their order
+ *     ABSENT:  varint consumer, varint delivery: its message is lost */
 #ifndef BROKER_QUEUE_EVENTS_H
 #define BROKER_QUEUE_EVENTS_H
 

@@ -6,7 +6,8 @@
  *     (BROKER_EVENTS), gathered per client and sent once a turn;
  *   - answers clients that come to a new leader (BROKER_RESUME): how far their
  *     stream was applied, and the deliveries that they have not seen;
- *   - proposes SESSION_DOWN for clients whose node has died.
+ *   - proposes SESSION_DOWN for clients whose node has died, and SET_ASIDE for
+ *     what has rotted on every replica (queue_losses.c).
  *
  * Events wait in an outbox for each client, in order. A delivery whose bytes
  * are not in memory is fetched, and what follows in that outbox waits for it.
@@ -57,6 +58,9 @@ queue_group_flush(struct queue_group *g)
     list_remove(&g->dirty);
     if (g->must_bury && !timer_is_running(&g->retry)) {
         bury(g);
+    }
+    if (g->must_set_aside && !timer_is_running(&g->retry)) {
+        queue_group_set_aside(g);
     }
     map_foreach (&g->outboxes, pos, session, o) {
         qr_node_id node = session_node(session);
@@ -122,14 +126,22 @@ static void
 machine_apply(void *arg, const struct qr_entry *entry)
 {
     struct queue_group *g = arg;
+    struct queue_counts before;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (entry->body == NULL) {
+    if (entry->body == NULL && !entry->is_missing) {
         return;
     }
+    queue_machine_counts(g->machine, &before);
     queue_effects_clear(&g->effects);
-    queue_machine_apply(g->machine, entry->index, entry->time_ms,
-                        entry->body->data, entry->body->size, &g->effects);
+    if (entry->is_missing) {
+        queue_machine_pass(g->machine, entry->index, entry->lost_until,
+                           entry->time_ms);
+    } else {
+        queue_machine_apply(g->machine, entry->index, entry->time_ms,
+                            entry->body->data, entry->body->size, &g->effects);
+    }
+    queue_group_note_losses(g, before.losses, before.lost);
     if (entry->is_leading || MUTATION(replay_effects)) {
         perform(g, &g->effects);
     }
@@ -173,11 +185,16 @@ send_leader(struct queue_group *g, struct address to)
     struct frame *f = frame_new(FRAME_CALL, BROKER_LEADER);
     bool is_serving =
         g->standing.is_leader || g->standing.leader != b->env->node;
+    struct qr_group_status status = {0};
     struct buf content;
 
+    if (g->raft != NULL) { /* else it is being opened */
+        qr_group_status(g->raft, &status);
+    }
     buf_init(&content);
     /* Elected but not yet serving: those who ask hear when it is. */
     buf_put_varint(&content, is_serving ? g->standing.leader : 0);
+    buf_put_varint(&content, status.blocked);
     frame_add(f, slice_copy(content.data, content.size));
     buf_deinit(&content);
     f->group = g->id;
@@ -286,7 +303,10 @@ machine_standing(void *arg, const struct qr_standing *standing)
                   (unsigned long long)g->id,
                   (unsigned long long)standing->term);
     }
+    ranges_clear(&g->asides);
+    g->must_set_aside = standing->is_leader;
     if (standing->is_leader) {
+        queue_group_dirty(g);
         bury(g);
         check_unused(g);
         reconcile_group(g->broker, g->id);
@@ -303,6 +323,7 @@ group_free(struct queue_group *g)
     OBJ_CHECK(g, GROUP_MAGIC);
     queue_outboxes_drop(g);
     map_deinit(&g->outboxes);
+    ranges_deinit(&g->asides);
     timers_stop(&g->broker->env->timers, &g->retry);
     list_remove(&g->dirty);
     if (map_get(&g->broker->groups, g->id) == g) {
@@ -351,6 +372,7 @@ group_new(struct broker *b, qr_group_id id)
     g->machine = queue_machine_new();
     queue_effects_init(&g->effects);
     map_init(&g->outboxes);
+    ranges_init(&g->asides);
     list_init(&g->dirty);
     timer_init(&g->retry, on_retry, g);
     return g;
@@ -613,6 +635,14 @@ queue_group_node_dead(struct queue_group *g, const struct node_state *state)
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(state->boot_dead > 0);
     bury(g);
+}
+
+void
+queue_group_missing(struct queue_group *g)
+{
+    OBJ_CHECK(g, GROUP_MAGIC);
+    g->must_set_aside = true;
+    queue_group_dirty(g);
 }
 
 /* ---- views ---- */

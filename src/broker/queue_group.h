@@ -34,6 +34,9 @@ void queue_group_flush(struct queue_group *g);
 void queue_group_node_dead(struct queue_group *g,
                            const struct node_state *state);
 
+/* What no replica has any more is set aside, once this one leads. */
+void queue_group_missing(struct queue_group *g);
+
 /* What it is made of, borrowed. */
 struct qr_group *queue_group_raft(const struct queue_group *g);
 struct queue_machine *queue_group_machine(const struct queue_group *g);

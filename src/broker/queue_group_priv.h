@@ -5,6 +5,7 @@
 
 #include <quorate/host.h>
 
+#include "base/ranges.h"
 #include "base/ring.h"
 #include "broker/broker_priv.h"
 #include "broker/queue_group.h"
@@ -42,8 +43,17 @@ struct queue_group {
     struct map outboxes; /* by session */
     struct list dirty;
     struct timer retry;
-    bool must_bury; /* there is a session of a start that is dead */
+    bool must_bury;       /* there is a session of a start that is dead */
+    bool must_set_aside;  /* there is something that no replica has any more */
+    struct ranges asides; /* proposed so by us, since we lead */
 };
+
+/* queue_losses.c: propose that what no replica has any more is set aside. */
+void queue_group_set_aside(struct queue_group *g);
+/* The machine counted LOSSES before it applied an entry: say what was lost by
+ * it, and have a snapshot taken that does without what is damaged. */
+void queue_group_note_losses(struct queue_group *g, uint64_t losses,
+                             uint64_t lost);
 
 /* Have queue_group_flush() called this turn. */
 void queue_group_dirty(struct queue_group *g);

@@ -47,7 +47,8 @@ note_unreadable(struct queue_outbox *o, const struct qr_fetch *fetch)
     if (o->unreadable != fetch->index) {
         log_error(b->log, "queue",
                   "group %llu: entry %llu cannot be read: %s; deliveries of "
-                  "its messages wait for another node that has it",
+                  "its messages wait until a node has it, or all that had it "
+                  "have said that they do not",
                   (unsigned long long)o->group->id,
                   (unsigned long long)fetch->index,
                   qr_error_text(fetch->result));
@@ -171,6 +172,31 @@ events_frame(void)
     return f;
 }
 
+/* Whether the delivery E of O's session is still with its consumer. */
+static bool
+is_held(const struct queue_outbox *o, const struct queue_effect *e)
+{
+    struct queue_effects held;
+    bool is_there;
+
+    queue_effects_init(&held);
+    is_there = queue_machine_resend(o->group->machine, o->session, e->consumer,
+                                    e->delivery, 1, &held) > 0 &&
+               held.items[0].delivery == e->delivery;
+    queue_effects_deinit(&held);
+    return is_there;
+}
+
+/* Whether there is nothing to wait for: the entry of E was set aside; or it
+ * cannot be read, and its message has left the consumer (with the consumer, as
+ * a rule), so that nothing keeps the entry. */
+static bool
+is_absent(const struct queue_outbox *o, const struct queue_effect *e)
+{
+    return queue_machine_is_aside(o->group->machine, e->message.index) ||
+           (e->message.index == o->unreadable && !is_held(o, e));
+}
+
 /* Put as many of O's effects as one frame holds into F and EVENTS; they stay
  * in O until it has left. Returns how many. */
 static size_t
@@ -183,9 +209,13 @@ outbox_fill(struct queue_outbox *o, struct buf *events, struct frame *f)
     buf_put_u32le(events, 0);
     while (count < o->effects.count && f->content_count < FRAME_CONTENT_MAX &&
            bytes + events->size <= OUTBOX_FRAME_BYTES) {
-        const struct queue_effect *e = ring_at(&o->effects, count);
+        struct queue_effect *e = ring_at(&o->effects, count);
         bool is_delivery = e->kind == QUEUE_EFFECT_DELIVER;
 
+        if (is_delivery && is_absent(o, e)) {
+            e->kind = QUEUE_EFFECT_ABSENT;
+            is_delivery = false;
+        }
         if (is_delivery && !outbox_load(o, e->message.index)) {
             break;
         }

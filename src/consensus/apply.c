@@ -166,6 +166,10 @@ apply_next(struct qr_group *g)
     if (e.type == RAFT_CHANGE) {
         apply_change(g, &e, index);
     }
+    if (entry.is_missing) {
+        entry.time_ms = g->clock_ms;
+        entry.lost_until = g->last;
+    }
     entry.index = index;
     entry.term = e.term;
     entry.is_leading =

@@ -236,6 +236,11 @@ miss(struct damage *d, qr_index index)
                   (unsigned long long)g->id, (unsigned long long)index,
                   (unsigned long long)host->stats.entries_missing);
     }
+    if (index <= g->applied) {
+        /* What came of it must not be lost with us: nobody could apply it
+         * again. */
+        qr_group_snapshot(g);
+    }
     if (host->config.missing != NULL) {
         host->config.missing(host->config.arg, g->id, index);
     }

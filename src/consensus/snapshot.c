@@ -168,7 +168,8 @@ trailing_entries(struct qr_group *g)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     ASSERT(g->applied >= g->raft.trail.offset);
-    if (g->is_pressed) {
+    /* What nobody has cannot be sent to a follower: it is to go. */
+    if (g->is_pressed || (g->damage != NULL && g->damage->missing.count > 0)) {
         return 0;
     }
     if (replica_is_leader(g)) {

@@ -93,6 +93,9 @@ qr_group_status(const struct qr_group *g, struct qr_group_status *out)
         out->damaged = ranges_total(&g->damage->damaged);
         out->missing = ranges_total(&g->damage->missing);
         out->missing_first = qr_group_missing_next(g, 1);
+        if (repair_is_missing(g, g->applied + 1)) {
+            out->blocked = g->applied + 1;
+        }
     }
     if (!g->is_running) {
         return;

@@ -74,16 +74,36 @@ is_voter(const struct qr_group_status *s)
     return false;
 }
 
+/* What REPLICA's queue lost, as bytes. */
+static void
+put_losses(struct buf *b, const struct broker_replica *replica)
+{
+    for (size_t i = 0; i < replica->losses_count; i++) {
+        const struct queue_loss *loss = &replica->losses[i];
+        struct loss_record record = {.first = loss->first,
+                                     .last = loss->last,
+                                     .messages = loss->messages,
+                                     .bytes = loss->bytes,
+                                     .time_ms = loss->time_ms,
+                                     .is_unknown = loss->is_unknown};
+
+        record_put_loss(b, &record);
+    }
+}
+
 static void
 put_replica(struct answer *a, qr_group_id group)
 {
     struct broker_replica replica;
     const struct qr_group_status *s = &replica.status;
     struct replica_record record;
+    struct buf losses;
 
     if (!broker_replica(a->mgmt->broker, group, &replica)) {
         return;
     }
+    buf_init(&losses);
+    put_losses(&losses, &replica);
     record = (struct replica_record){.group = group,
                                      .leader = s->leader,
                                      .is_leader = s->is_leader,
@@ -100,8 +120,13 @@ put_replica(struct answer *a, qr_group_id group)
                                      .ready_bytes = replica.counts.ready_bytes,
                                      .unsettled_bytes =
                                          replica.counts.unsettled_bytes,
-                                     .consumers = replica.counts.consumers};
+                                     .consumers = replica.counts.consumers,
+                                     .damaged = s->damaged,
+                                     .blocked = s->blocked,
+                                     .lost = replica.counts.lost};
+    record.losses = meta_text((const char *)losses.data, losses.size);
     record_put_replica(&a->ready, &record);
+    buf_deinit(&losses);
 }
 
 struct put_consumers {

@@ -3,8 +3,10 @@
  * a column needs it. A queue's counts are its leader's; without a leader they
  * are those of the replica that applied most, and the state says why:
  * "lost" (so many replicas have lost their memory that there is no majority
- * without them: delete the queue, and declare it again), "electing" (a majority
- * answered), "minority" or "down" (nobody did). */
+ * without them: delete the queue, and declare it again), "damaged" (commands
+ * that have rotted on every replica are to be applied next, so that the state
+ * of the queue is unknown: the same remedy), "electing" (a majority answered),
+ * "minority" or "down" (nobody did). */
 #include "mgmt/list_queues.h"
 
 #include <string.h>
@@ -329,6 +331,19 @@ is_lost(const struct view *v)
     return lost > 0 && 2 * (voters - lost) <= voters;
 }
 
+qr_index
+queue_row_blocked(const struct queue_row *row)
+{
+    qr_index blocked = 0;
+    qr_index applied = 0;
+
+    for (size_t i = 0; i < row->count; i++) {
+        blocked = MAX(blocked, row->replicas[i].record.blocked);
+        applied = MAX(applied, row->replicas[i].record.applied);
+    }
+    return row->leader == NULL && applied < blocked ? blocked : 0;
+}
+
 static void
 put_state(struct json *j, const void *row)
 {
@@ -340,6 +355,8 @@ put_state(struct json *j, const void *row)
         json_text(j, "running");
     } else if (is_lost(v)) {
         json_text(j, "lost");
+    } else if (queue_row_blocked(v->row) != 0) {
+        json_text(j, "damaged");
     } else if (v->row->count * 2 > v->queue->members_count) {
         json_text(j, "electing");
     } else {
@@ -382,6 +399,21 @@ NUMBER(unsettled_bytes, r->unsettled_bytes)
 NUMBER(consumers, r->consumers)
 NUMBER(term, r->term)
 NUMBER(commit_index, r->committed)
+NUMBER(lost, r->lost)
+
+/* The entry of the log that no replica has, and without which none goes on. */
+static void
+put_damaged_entry(struct json *j, const void *row)
+{
+    const struct view *v = row;
+    qr_index blocked = v->row == NULL ? 0 : queue_row_blocked(v->row);
+
+    if (blocked == 0) {
+        json_text(j, "");
+    } else {
+        json_u64(j, blocked);
+    }
+}
 
 static const struct column columns[] = {
     {"name", put_name, false},
@@ -426,6 +458,8 @@ static const struct column columns[] = {
     {"term", put_term, true},
     {"commit_index", put_commit_index, true},
     {"lag", put_lag, true},
+    {"messages_lost", put_lost, true},
+    {"damaged_entry", put_damaged_entry, true},
 };
 
 /* ---- the command ---- */

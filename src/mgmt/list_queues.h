@@ -35,5 +35,8 @@ void queue_rows_free(struct map *rows);
 /* Entries that the slowest replica of ROW that answered has yet to store;
  * false when there is no leader to compare with. */
 bool queue_row_lag(const struct queue_row *row, uint64_t *lag);
+/* The entry that no replica of ROW has and each would have to apply next, so
+ * that none can serve; 0: there is none. */
+qr_index queue_row_blocked(const struct queue_row *row);
 
 #endif

@@ -48,6 +48,16 @@ static const struct member replica_members[] = {
     U64(replica_record, ready_bytes),
     U64(replica_record, unsettled_bytes),
     U64(replica_record, consumers),
+    U64(replica_record, damaged),
+    U64(replica_record, blocked),
+    U64(replica_record, lost),
+    TEXT(replica_record, losses),
+};
+
+static const struct member loss_members[] = {
+    U64(loss_record, first),    U64(loss_record, last),
+    U64(loss_record, messages), U64(loss_record, bytes),
+    U64(loss_record, time_ms),  U64(loss_record, is_unknown),
 };
 
 static const struct member consumer_members[] = {
@@ -227,6 +237,12 @@ record_put_replica(struct buf *b, const struct replica_record *record)
 }
 
 void
+record_put_loss(struct buf *b, const struct loss_record *record)
+{
+    put(b, loss_members, ARRAY_COUNT(loss_members), record);
+}
+
+void
 record_put_consumer(struct buf *b, const struct consumer_record *record)
 {
     put(b, consumer_members, ARRAY_COUNT(consumer_members), record);
@@ -255,6 +271,13 @@ record_get_replica(struct cursor *c, struct replica_record *out)
 {
     memset(out, 0, sizeof(*out));
     return get(c, replica_members, ARRAY_COUNT(replica_members), out);
+}
+
+bool
+record_get_loss(struct cursor *c, struct loss_record *out)
+{
+    memset(out, 0, sizeof(*out));
+    return get(c, loss_members, ARRAY_COUNT(loss_members), out);
 }
 
 bool

@@ -43,6 +43,21 @@ struct replica_record {
     uint64_t ready_bytes;
     uint64_t unsettled_bytes;
     uint64_t consumers;
+    uint64_t damaged; /* entries that cannot be read here */
+    qr_index blocked; /* the entry that no replica has and this one would apply
+                         next; 0: none */
+    uint64_t lost;    /* messages that rotted on every replica */
+    struct meta_text losses; /* which: see record_put_loss() */
+};
+
+/* One of the losses of a replica_record. */
+struct loss_record {
+    uint64_t first; /* entries of the queue's log */
+    uint64_t last;
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t time_ms;
+    uint64_t is_unknown; /* with commands that nobody knows */
 };
 
 struct consumer_record {
@@ -115,6 +130,7 @@ struct node_record {
 
 /* Append RECORD to B. */
 void record_put_replica(struct buf *b, const struct replica_record *record);
+void record_put_loss(struct buf *b, const struct loss_record *record);
 void record_put_consumer(struct buf *b, const struct consumer_record *record);
 void record_put_connection(struct buf *b,
                            const struct connection_record *record);
@@ -123,6 +139,7 @@ void record_put_node(struct buf *b, const struct node_record *record);
 /* Read the next record, whose texts are borrowed from the input; false at the
  * end, or (C is bad) when it is none. */
 bool record_get_replica(struct cursor *c, struct replica_record *out);
+bool record_get_loss(struct cursor *c, struct loss_record *out);
 bool record_get_consumer(struct cursor *c, struct consumer_record *out);
 bool record_get_connection(struct cursor *c, struct connection_record *out);
 bool record_get_channel(struct cursor *c, struct channel_record *out);

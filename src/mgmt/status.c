@@ -1,6 +1,7 @@
 /* Nodes and groups: who runs, who leads, how far each replica is. */
 #include <quorate/version.h>
 #include <string.h>
+#include <time.h>
 
 #include "broker/broker_admin.h"
 #include "mgmt/gather.h"
@@ -46,7 +47,7 @@ put_replica(struct job *job, const struct queue_row *row,
     json_text(j, member->is_voter ? "voter" : "learner");
     if (r == NULL) {
         json_text(j, "no answer");
-        for (size_t i = 0; i < 7; i++) {
+        for (size_t i = 0; i < 8; i++) {
             json_null(j);
         }
     } else {
@@ -62,8 +63,76 @@ put_replica(struct job *job, const struct queue_row *row,
         } else {
             json_u64(j, last > r->stored ? last - r->stored : 0);
         }
+        json_u64(j, r->damaged);
     }
     json_array_end(j);
+}
+
+/* TIME_MS as people write it, in UTC; nothing when it is not known. */
+static void
+put_time(struct json *j, uint64_t time_ms)
+{
+    char text[32];
+    time_t seconds = (time_t)(time_ms / 1000);
+    struct tm tm;
+
+    if (time_ms == 0 || gmtime_r(&seconds, &tm) == NULL) {
+        json_null(j);
+        return;
+    }
+    (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    json_text(j, text);
+}
+
+/* What of the queue has rotted on every replica, if anything. */
+static void
+put_losses(struct job *job, const struct queue_row *row)
+{
+    struct json *j = &job->json;
+    struct loss_record loss;
+    struct meta_text losses;
+    struct cursor c;
+
+    if (row == NULL || row->best == NULL ||
+        row->best->record.losses.size == 0) {
+        return;
+    }
+    losses = row->best->record.losses;
+    cursor_init(&c, (const uint8_t *)losses.data, losses.size);
+    table_begin(job, "Lost: rotted on every replica", "losses",
+                "first_entry last_entry messages bytes commands time");
+    while (record_get_loss(&c, &loss)) {
+        json_array_begin(j);
+        json_u64(j, loss.first);
+        json_u64(j, loss.last);
+        json_u64(j, loss.messages);
+        json_u64(j, loss.bytes);
+        json_text(j, loss.is_unknown != 0 ? "unknown" : "known");
+        put_time(j, loss.time_ms);
+        json_array_end(j);
+    }
+    table_end(job);
+}
+
+/* Why the queue is refused service, if that is why. */
+static void
+put_blocked(struct job *job, const struct queue_row *row)
+{
+    struct json *j = &job->json;
+    qr_index blocked = row == NULL ? 0 : queue_row_blocked(row);
+
+    if (blocked == 0) {
+        return;
+    }
+    table_begin(job, "The queue cannot be served", "damaged", "entry why");
+    json_array_begin(j);
+    json_u64(j, blocked);
+    json_text(j, "its commands have rotted on every replica before they were "
+                 "part of a snapshot: what they did is unknown, and nothing is "
+                 "skipped. Put back the disk of a node that has them, or "
+                 "delete the queue and declare it again");
+    json_array_end(j);
+    table_end(job);
 }
 
 static void
@@ -83,11 +152,14 @@ quorum_gathered(struct gather *g, void *arg)
     row = map_get(&job->replicas, job->group);
     tables_begin(job);
     table_begin(job, "", "replicas",
-                "node role state term last stored applied commit snapshot lag");
+                "node role state term last stored applied commit snapshot lag "
+                "damaged");
     for (size_t i = 0; i < queue->members_count; i++) {
         put_replica(job, row, &queue->members[i]);
     }
     table_end(job);
+    put_blocked(job, row);
+    put_losses(job, row);
     tables_end(job, g);
 }
 

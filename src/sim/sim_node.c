@@ -194,6 +194,14 @@ on_lost(void *arg, qr_group_id group, qr_replica_id replica)
     broker_lost_replica(s->broker, group, replica);
 }
 
+static void
+on_missing(void *arg, qr_group_id group, qr_index index)
+{
+    struct sim_shard *s = arg;
+
+    broker_missing_entry(s->broker, group, index);
+}
+
 /* Start again, in a moment. */
 static void
 leave(struct sim_node *n, bool sets_aside, const char *why)
@@ -242,6 +250,7 @@ start_shard(struct sim_shard *s)
         .unknown = on_unknown,
         .deleted = on_deleted,
         .lost = on_lost,
+        .missing = on_missing,
         .arg = s};
     struct broker_config broker = {.env = env,
                                    .cluster_name = "sim",

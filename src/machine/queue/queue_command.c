@@ -64,17 +64,12 @@ queue_put_credit(struct buf *b, uint64_t session, uint64_t seq,
     buf_put_varint(b, credit);
 }
 
-void
-queue_put_ids(struct buf *b, enum queue_command_kind kind,
-              const struct queue_command *head, const struct ranges *ids)
+static void
+queue_put_ranges(struct buf *b, const struct ranges *ids)
 {
     uint64_t before = 0;
 
-    ASSERT(kind >= QUEUE_SETTLE);
-    ASSERT(kind <= QUEUE_DISCARD);
     ASSERT(ids->count <= QUEUE_RANGES_MAX);
-    queue_put_head(b, kind, head->session, head->seq);
-    buf_put_varint(b, head->consumer);
     buf_put_varint(b, ids->count);
     for (size_t i = 0; i < ids->count; i++) {
         const struct range *r = &ids->items[i];
@@ -84,6 +79,17 @@ queue_put_ids(struct buf *b, enum queue_command_kind kind,
         buf_put_varint(b, r->last - r->first);
         before = r->last;
     }
+}
+
+void
+queue_put_ids(struct buf *b, enum queue_command_kind kind,
+              const struct queue_command *head, const struct ranges *ids)
+{
+    ASSERT(kind >= QUEUE_SETTLE);
+    ASSERT(kind <= QUEUE_DISCARD);
+    queue_put_head(b, kind, head->session, head->seq);
+    buf_put_varint(b, head->consumer);
+    queue_put_ranges(b, ids);
 }
 
 void
@@ -111,6 +117,15 @@ queue_put_session_down(struct buf *b, qr_node_id node, uint32_t boot)
     buf_put_u8(b, QUEUE_SESSION_DOWN);
     buf_put_varint(b, node);
     buf_put_varint(b, boot);
+}
+
+void
+queue_put_set_aside(struct buf *b, const struct ranges *entries)
+{
+    ASSERT(b != NULL);
+    ASSERT(entries->count > 0);
+    buf_put_u8(b, QUEUE_SET_ASIDE);
+    queue_put_ranges(b, entries);
 }
 
 bool
@@ -207,6 +222,7 @@ queue_take_fields(struct cursor *c, struct queue_command *out)
     case QUEUE_PURGE:
         break;
     case QUEUE_SESSION_DOWN:
+    case QUEUE_SET_ASIDE:
     default:
         cursor_fail(c);
         break;
@@ -224,6 +240,9 @@ queue_command_next(struct cursor *c, struct queue_command *out)
         cmd.kind = QUEUE_SESSION_DOWN;
         cmd.node = queue_take_u32(c, QUEUE_NODE_MAX);
         cmd.boot = queue_take_u32(c, UINT32_MAX);
+    } else if (kind == QUEUE_SET_ASIDE) {
+        cmd.kind = QUEUE_SET_ASIDE;
+        queue_take_ranges(c, &cmd);
     } else if (kind >= QUEUE_ENQUEUE && kind <= QUEUE_PURGE) {
         cmd.kind = (enum queue_command_kind)kind;
         cmd.session = cursor_varint(c);

@@ -38,8 +38,11 @@ enum queue_command_kind {
                           consumer needs no ATTACH and has no credit */
     QUEUE_PURGE = 10,  /* drop what is ready */
     /* Control commands. */
-    QUEUE_SESSION_DOWN = 32 /* node, boot: all sessions of that node whose boot
-                               is <= boot are dead; what they held returns */
+    QUEUE_SESSION_DOWN = 32, /* node, boot: all sessions of that node whose boot
+                                is <= boot are dead; what they held returns */
+    QUEUE_SET_ASIDE = 33     /* ranges of entries: their bytes have rotted on
+                                every replica; their messages are not delivered,
+                                and count as lost */
 };
 
 enum {
@@ -117,6 +120,9 @@ void queue_put_consumer(struct buf *b, enum queue_command_kind kind,
                         uint64_t session, uint64_t seq, uint64_t consumer);
 void queue_put_purge(struct buf *b, uint64_t session, uint64_t seq);
 void queue_put_session_down(struct buf *b, qr_node_id node, uint32_t boot);
+/* SET_ASIDE of ENTRIES (their count of ranges <= QUEUE_RANGES_MAX, no index 0),
+ * all before the entry that the command becomes part of. */
+void queue_put_set_aside(struct buf *b, const struct ranges *entries);
 
 /* Decode the command at C. 0, or -QR_EFORMAT (C is then bad). */
 MUST_USE int queue_command_next(struct cursor *c, struct queue_command *out);

@@ -252,7 +252,9 @@ queue_consumer_release(struct queue_machine *m, struct queue_consumer *c,
     c->held_count--;
     m->held_count--;
     m->held_bytes -= h->item.message.size;
-    if (is_back) {
+    if (is_back && queue_losses_take(m, &h->item.message)) {
+        m->dead_bytes += h->item.message.size;
+    } else if (is_back) {
         if (h->item.count < UINT32_MAX) {
             h->item.count++;
         }

@@ -103,6 +103,7 @@ queue_machine_free(struct queue_machine **m)
     ASSERT(machine->consumer_count == 0);
     map_deinit(&machine->sessions);
     queue_ready_deinit(&machine->ready);
+    queue_losses_free(machine);
     mem_free(machine->dead);
     machine->magic = 0;
     mem_free(machine);
@@ -116,7 +117,11 @@ queue_apply_result(struct queue_apply *a, struct queue_session *s,
                    const struct queue_command *cmd,
                    const struct queue_result *result)
 {
-    ASSERT(cmd->seq == s->applied);
+    ASSERT(cmd->seq <= s->applied);
+    ASSERT_IMPLIES(a->m->losses == NULL, cmd->seq == s->applied);
+    if (cmd->seq < s->result.seq) {
+        return; /* jumped over, and yet to come: see queue_losses.c */
+    }
     s->result = *result;
     s->result.seq = cmd->seq;
     s->result.consumer = cmd->consumer;
@@ -323,6 +328,10 @@ queue_apply_command(struct queue_apply *a, const struct queue_command *cmd)
         queue_session_down(m, cmd->node, cmd->boot);
         return;
     }
+    if (cmd->kind == QUEUE_SET_ASIDE) {
+        queue_losses_set_aside(m, a->index, cmd);
+        return;
+    }
     ASSERT(cmd->kind < ARRAY_COUNT(queue_handlers));
     is_full =
         cmd->kind == QUEUE_ENQUEUE &&
@@ -359,8 +368,8 @@ queue_machine_apply(struct queue_machine *m, qr_index index, uint64_t time_ms,
     OBJ_CHECK(m, QUEUE_MACHINE_MAGIC);
     ASSERT(index > m->index_last);
     ASSERT(size <= UINT32_MAX);
-    (void)time_ms; /* no command depends on the time */
     m->index_last = index;
+    m->time_ms = time_ms; /* nothing but the records of losses has it */
     cursor_init(&c, body, size);
     while (cursor_left(&c) > 0) {
         if (queue_command_next(&c, &cmd) != 0) {
@@ -448,6 +457,11 @@ queue_machine_counts(const struct queue_machine *m, struct queue_counts *out)
     out->malformed = m->malformed;
     out->dead_bytes = m->dead_bytes;
     out->was_used = m->was_used;
+    if (m->losses != NULL) {
+        out->lost = m->losses->messages;
+        out->lost_bytes = m->losses->bytes;
+        out->losses = m->losses->commands;
+    }
 }
 
 /* List the consumers of S, ascending. */

@@ -14,6 +14,11 @@
  *                              SESSION_DOWN                       v
  *                                                               (gone)
  *
+ * SET_ASIDE takes the messages of entries that no replica can read any more:
+ * those that are ready are gone, and counted as lost (queue_machine_losses());
+ * an unsettled one stays with its consumer, which may have it, and is lost when
+ * it comes back.
+ *
  * Order: ready messages leave in the order they came; returned ones go before
  * all that were never delivered, in their original order among themselves.
  * Consumers with credit take turns (round robin). An exclusive consumer is
@@ -73,7 +78,10 @@ enum queue_effect_kind {
     QUEUE_EFFECT_DELIVER,
     /* The last consumer has gone (auto-delete queues). A leader that performs
      * effects from now on asks counts: was_used and no consumers. */
-    QUEUE_EFFECT_UNUSED
+    QUEUE_EFFECT_UNUSED,
+    /* Never made here: what a leader tells the client of `consumer` in the
+     * place of delivery `delivery` whose message was set aside. */
+    QUEUE_EFFECT_ABSENT
 };
 
 struct queue_effect {
@@ -118,6 +126,14 @@ void queue_machine_apply(struct queue_machine *m, qr_index index,
                          uint64_t time_ms, const void *body, size_t size,
                          struct queue_effects *effects);
 
+/* The commands of entry INDEX (above all before) are lost: apply what follows
+ * as if they had not been. Sessions that had some in it go on: up to entry
+ * UNTIL, which was written by those who knew of it, a command may be numbered
+ * beyond the next. For a queue with one replica: nobody else's state differs.
+ * TIME_MS: about when. */
+void queue_machine_pass(struct queue_machine *m, qr_index index, qr_index until,
+                        uint64_t time_ms);
+
 /* The unsettled deliveries of CONSUMER of SESSION numbered FROM and up, as
  * DELIVER effects, at most MAX, ascending; changes nothing. For clients that
  * missed some when a leader or a link changed. Returns how many. */
@@ -144,6 +160,26 @@ void queue_machine_snapshot(struct queue_machine *m, struct buf *out,
 MUST_USE int queue_machine_restore(struct queue_machine *m, const void *data,
                                    size_t size);
 
+enum {
+    QUEUE_LOSSES_MAX = 64 /* kept one by one; the last stands for the others */
+};
+
+/* What was lost: messages of entries FIRST to LAST. */
+struct queue_loss {
+    qr_index first;
+    qr_index last;
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t time_ms; /* when that was committed, by the leader's clock */
+    bool is_unknown;  /* and commands of which nobody knows what they were */
+};
+/* All that was lost, in the order in which it was found. Returns the count;
+ * *OUT is borrowed until M changes. */
+size_t queue_machine_losses(const struct queue_machine *m,
+                            const struct queue_loss **out);
+/* Whether messages of entry INDEX that consumers hold were set aside. */
+bool queue_machine_is_aside(const struct queue_machine *m, qr_index index);
+
 struct queue_counts {
     uint64_t ready;
     uint64_t unsettled;
@@ -154,6 +190,9 @@ struct queue_counts {
     uint64_t malformed;  /* entries cut short */
     uint64_t dead_bytes; /* of bodies gone since the last snapshot */
     bool was_used;       /* a consumer was attached once */
+    uint64_t lost;       /* messages, ever; see queue_machine_losses() */
+    uint64_t lost_bytes;
+    uint64_t losses; /* SET_ASIDEs and queue_machine_pass() */
 };
 /* What is in the queue now. O(1). */
 void queue_machine_counts(const struct queue_machine *m,

@@ -243,6 +243,108 @@ queue_item_compare(const void *a, const void *b)
     return queue_item_is_before(a, b) ? -1 : queue_item_is_before(b, a);
 }
 
+/* Where removed messages go. */
+struct queue_removal {
+    const struct ranges *indexes;
+    void (*cb)(void *arg, const struct queue_message *message);
+    void *arg;
+};
+
+/* What was returned, in order, is a heap as well. */
+static void
+queue_ready_remove_returned(struct queue_ready *r,
+                            const struct queue_removal *what)
+{
+    size_t kept = 0;
+
+    if (r->returned_count == 0) {
+        return;
+    }
+    qsort(r->returned, r->returned_count, sizeof(*r->returned),
+          queue_item_compare);
+    for (size_t i = 0; i < r->returned_count; i++) {
+        const struct queue_message *message = &r->returned[i].message;
+
+        if (ranges_has(what->indexes, message->index)) {
+            r->bytes -= message->size;
+            what->cb(what->arg, message);
+        } else {
+            r->returned[kept++] = r->returned[i];
+        }
+    }
+    r->returned_count = kept;
+    if (kept == 0) {
+        mem_free(r->returned);
+        r->returned = NULL;
+        r->returned_capacity = 0;
+    }
+}
+
+static void
+queue_ready_remove_slots(struct queue_ready *r, struct queue_block *block,
+                         const struct queue_removal *what)
+{
+    uint32_t to = block->first;
+    struct queue_message message;
+
+    ASSERT(block->first < block->end);
+    for (uint32_t slot = block->first; slot < block->end; slot++) {
+        queue_block_read(block, slot, &message);
+        if (ranges_has(what->indexes, message.index)) {
+            r->fresh_count--;
+            r->bytes -= message.size;
+            what->cb(what->arg, &message);
+        } else {
+            block->slots[to++] = block->slots[slot];
+        }
+    }
+    block->end = to;
+}
+
+/* Whether BLOCK may have messages of the entries in INDEXES. */
+static bool
+queue_block_touches(const struct queue_block *block,
+                    const struct ranges *indexes)
+{
+    struct queue_message first;
+    struct queue_message last;
+    size_t at;
+
+    ASSERT(block->first < block->end);
+    queue_block_read(block, block->first, &first);
+    queue_block_read(block, block->end - 1, &last);
+    at = ranges_find(indexes, first.index);
+    return at < indexes->count && indexes->items[at].first <= last.index;
+}
+
+void
+queue_ready_remove(struct queue_ready *r, const struct ranges *indexes,
+                   void (*cb)(void *arg, const struct queue_message *message),
+                   void *arg)
+{
+    struct queue_removal what = {indexes, cb, arg};
+    struct queue_block **at = &r->head;
+
+    ASSERT(cb != NULL);
+    queue_ready_remove_returned(r, &what);
+    r->tail = NULL;
+    while (*at != NULL) {
+        struct queue_block *block = *at;
+
+        if (queue_block_touches(block, indexes)) {
+            queue_ready_remove_slots(r, block, &what);
+        }
+        if (block->first == block->end) {
+            *at = block->next;
+            queue_ready_recycle(r, block);
+        } else {
+            r->tail = block;
+            at = &block->next;
+        }
+    }
+    ASSERT((r->head == NULL) == (r->fresh_count == 0));
+}
+
 struct queue_item *
 queue_ready_returned_sorted(const struct queue_ready *r)
 {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/check.h"
+#include "base/ranges.h"
 #include "machine/queue/queue_machine.h"
 
 enum {
@@ -83,6 +84,12 @@ void queue_ready_push(struct queue_ready *r,
 void queue_ready_return(struct queue_ready *r, const struct queue_item *item);
 /* Take the next one: false if there is none. */
 MUST_USE bool queue_ready_take(struct queue_ready *r, struct queue_item *out);
+/* Take out all messages of the entries in INDEXES; each goes to CB with ARG, in
+ * the order of the log. O(ready / QUEUE_BLOCK_SLOTS) and what is touched. */
+void queue_ready_remove(struct queue_ready *r, const struct ranges *indexes,
+                        void (*cb)(void *arg,
+                                   const struct queue_message *message),
+                        void *arg);
 /* The message in slot SLOT of BLOCK. */
 void queue_block_read(const struct queue_block *block, uint32_t slot,
                       struct queue_message *out);

@@ -404,7 +404,9 @@ queue_read_turns(struct queue_reader *r)
 static void
 queue_read_machine(struct queue_reader *r)
 {
-    uint64_t flags = queue_read_below(&r->c, QUEUE_SNAPSHOT_WAS_USED + 1);
+    uint64_t flags = queue_read_below(
+        &r->c, (QUEUE_SNAPSHOT_WAS_USED | QUEUE_SNAPSHOT_HAS_LOSSES) + 1);
+    bool was_used = (flags & QUEUE_SNAPSHOT_WAS_USED) != 0;
     struct queue_machine *m = r->m;
 
     m->malformed = cursor_varint(&r->c);
@@ -413,12 +415,15 @@ queue_read_machine(struct queue_reader *r)
     queue_read_turns(r);
     queue_read_list(r, QUEUE_LIST_RETURNED, NULL, queue_take_returned);
     queue_read_list(r, QUEUE_LIST_READY, NULL, queue_take_fresh);
-    if ((m->was_used && flags == 0) || cursor_left(&r->c) > 0 ||
+    if ((flags & QUEUE_SNAPSHOT_HAS_LOSSES) != 0) {
+        queue_losses_read(&r->c, m);
+    }
+    if ((m->was_used && !was_used) || cursor_left(&r->c) > 0 ||
         (!list_is_empty(&m->turns) && queue_ready_count(&m->ready) > 0) ||
         !queue_check_is_distinct(m)) {
         cursor_fail(&r->c);
     }
-    m->was_used = flags != 0;
+    m->was_used = was_used;
     m->is_unused = false;
 }
 

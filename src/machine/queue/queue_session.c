@@ -29,6 +29,7 @@ queue_session_open(struct queue_machine *m, uint64_t id)
     ASSERT(m->sessions.count < QUEUE_SESSIONS_MAX);
     s->magic = QUEUE_SESSION_MAGIC;
     s->id = id;
+    ranges_init(&s->skipped);
     map_init(&s->consumers);
     list_init(&s->consumer_list);
     list_init(&s->touched);
@@ -59,6 +60,7 @@ queue_session_close(struct queue_machine *m, struct queue_session *s)
         m->recent = NULL;
     }
     map_deinit(&s->consumers);
+    ranges_deinit(&s->skipped);
     s->magic = 0;
     mem_free(s);
 }
@@ -174,7 +176,8 @@ queue_session_admit_new(struct queue_machine *m,
     if (queue_session_is_dead(m, cmd->session)) {
         return NULL;
     }
-    if (cmd->seq == 1 && is_room) {
+    if (is_room &&
+        (cmd->seq == 1 || queue_losses_may_jump(m, NULL, cmd->seq))) {
         return queue_session_open(m, cmd->session);
     }
     if (m->is_strange && m->stranger == cmd->session) {
@@ -200,6 +203,10 @@ queue_session_admit(struct queue_machine *m, const struct queue_command *cmd,
         if (s == NULL) {
             return NULL;
         }
+    }
+    if (cmd->seq != s->applied + 1 && !full &&
+        queue_losses_may_jump(m, s, cmd->seq)) {
+        return s;
     }
     if (cmd->seq > s->applied + 1) {
         queue_session_refuse(m, s, QUEUE_OK);

@@ -172,6 +172,20 @@ queue_indexes_add(struct queue_indexes *x, qr_index index)
     x->count++;
 }
 
+/* What was set aside need not be kept: nobody has it. */
+static void
+queue_indexes_drop(struct queue_indexes *x, const struct ranges *aside)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < x->count; i++) {
+        if (!ranges_has(aside, x->items[i])) {
+            x->items[kept++] = x->items[i];
+        }
+    }
+    x->count = kept;
+}
+
 static int
 queue_index_compare(const void *a, const void *b)
 {
@@ -359,7 +373,9 @@ queue_machine_snapshot(struct queue_machine *m, struct buf *out,
     indexes.capacity = (size_t)m->held_count + m->ready.returned_count;
     indexes.items = mem_zalloc(indexes.capacity, sizeof(*indexes.items));
     buf_put_u8(out, QUEUE_SNAPSHOT_VERSION);
-    buf_put_u8(out, m->was_used ? QUEUE_SNAPSHOT_WAS_USED : 0);
+    buf_put_u8(out,
+               (uint8_t)((m->was_used ? QUEUE_SNAPSHOT_WAS_USED : 0) |
+                         (m->losses != NULL ? QUEUE_SNAPSHOT_HAS_LOSSES : 0)));
     buf_put_varint(out, m->malformed);
     queue_snapshot_dead(m, out);
     queue_snapshot_sessions(m, out, &indexes);
@@ -368,7 +384,14 @@ queue_machine_snapshot(struct queue_machine *m, struct buf *out,
     ASSERT(indexes.count == indexes.capacity);
     qsort(indexes.items, indexes.count, sizeof(*indexes.items),
           queue_index_compare);
+    if (m->losses != NULL) {
+        queue_losses_prune(m, indexes.items, indexes.count);
+        queue_indexes_drop(&indexes, &m->losses->aside);
+    }
     queue_snapshot_fresh(m, out, &indexes, live);
+    if (m->losses != NULL) {
+        queue_losses_write(m->losses, out);
+    }
     mem_free(indexes.items);
     m->dead_bytes = 0;
 }

@@ -9,7 +9,8 @@
 
 enum {
     QUEUE_SNAPSHOT_VERSION = 1,
-    QUEUE_SNAPSHOT_WAS_USED = 1 /* flags of the machine */
+    QUEUE_SNAPSHOT_WAS_USED = 1, /* flags of the machine */
+    QUEUE_SNAPSHOT_HAS_LOSSES = 2
 };
 
 /* Which fields the runs of a list have. */

@@ -21,6 +21,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/ranges.h"
 #include "base/ring.h"
 #include "machine/queue/queue_command.h"
 #include "machine/queue/queue_machine.h"
@@ -31,6 +32,18 @@ enum {
     QUEUE_SESSION_MAGIC = 0x51555331,
     QUEUE_CONSUMER_MAGIC = 0x51554331,
     QUEUE_DEAD_MAX = 65536 /* nodes in session ids */
+};
+
+/* What has rotted everywhere; see queue_losses.c. */
+struct queue_losses {
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t commands;   /* SET_ASIDE, and entries passed over */
+    qr_index torn;       /* up to here, numbers of sessions may jump */
+    struct ranges aside; /* entries set aside that consumers hold some of; and
+                            some that they hold nothing of any more */
+    struct queue_loss items[QUEUE_LOSSES_MAX];
+    size_t count;
 };
 
 /* An unsettled delivery. Index 0: settled, a hole until the ring is packed. */
@@ -79,6 +92,7 @@ struct queue_session {
     uint64_t id;
     uint64_t applied; /* number of its last command */
     struct queue_result result;
+    struct ranges skipped; /* numbers jumped over; only up to `torn` */
     struct map consumers;
     struct list consumer_list;
     struct list sibling; /* in the machine's session_list */
@@ -98,6 +112,7 @@ struct queue_machine {
     bool is_strange; /* this apply: an unknown session was refused: */
     uint64_t stranger;
     qr_index index_last;
+    uint64_t time_ms; /* of the entry that is being applied */
     struct map sessions;
     struct list session_list;
     struct list touched;
@@ -113,6 +128,7 @@ struct queue_machine {
     uint64_t held_bytes;
     uint64_t dead_bytes;
     uint64_t malformed;
+    struct queue_losses *losses; /* NULL: there are none, as a rule */
 };
 
 /* Append an effect of KIND, else zeroed; valid until the next one. */
@@ -149,6 +165,28 @@ void queue_session_add_result(const struct queue_session *s,
 /* The APPLIED and GAP effects of the sessions that this apply touched. */
 void queue_session_report(struct queue_machine *m,
                           struct queue_effects *effects);
+
+/* Carry out SET_ASIDE of CMD, a command of entry INDEX. */
+void queue_losses_set_aside(struct queue_machine *m, qr_index index,
+                            const struct queue_command *cmd);
+/* Message MESSAGE comes back from a consumer. True: it was set aside, and is
+ * counted now; else it is ready again. */
+bool queue_losses_take(struct queue_machine *m,
+                       const struct queue_message *message);
+/* Drop from the entries set aside those of which nobody holds anything; HELD
+ * are COUNT indexes of messages, ascending. */
+void queue_losses_prune(struct queue_machine *m, const qr_index *held,
+                        size_t count);
+/* The part of a snapshot that is written when there are losses. */
+void queue_losses_write(const struct queue_losses *l, struct buf *out);
+/* Read it into M, which has none; C is bad when it is none. */
+void queue_losses_read(struct cursor *c, struct queue_machine *m);
+void queue_losses_free(struct queue_machine *m);
+/* Whether command SEQ of session S (NULL: not known yet), which is not the
+ * next, may be applied in entry INDEX all the same. Notes what it jumps over.
+ */
+bool queue_losses_may_jump(const struct queue_machine *m,
+                           struct queue_session *s, uint64_t seq);
 
 /* Consumer ID of S or NULL. */
 struct queue_consumer *queue_consumer_find(const struct queue_session *s,

@@ -9,8 +9,8 @@ random_effect(struct rng *rng)
 {
     static const enum queue_effect_kind kinds[] = {
         QUEUE_EFFECT_APPLIED, QUEUE_EFFECT_GAP, QUEUE_EFFECT_RESULT,
-        QUEUE_EFFECT_DELIVER};
-    struct queue_effect e = {.kind = kinds[rng_below(rng, 4)]};
+        QUEUE_EFFECT_DELIVER, QUEUE_EFFECT_ABSENT};
+    struct queue_effect e = {.kind = kinds[rng_below(rng, 5)]};
 
     switch (e.kind) {
     case QUEUE_EFFECT_RESULT:
@@ -23,6 +23,10 @@ random_effect(struct rng *rng)
         e.delivery = rng_u64(rng);
         e.count = (uint32_t)rng_u64(rng);
         e.message.size = (uint32_t)rng_u64(rng);
+        break;
+    case QUEUE_EFFECT_ABSENT:
+        e.consumer = rng_u64(rng);
+        e.delivery = rng_u64(rng);
         break;
     case QUEUE_EFFECT_APPLIED:
     case QUEUE_EFFECT_GAP:

@@ -20,7 +20,11 @@ static const struct replica_record replica = {.group = 1234567890123,
                                               .unsettled = 8,
                                               .ready_bytes = 70,
                                               .unsettled_bytes = 80,
-                                              .consumers = 2};
+                                              .consumers = 2,
+                                              .damaged = 5,
+                                              .blocked = 98,
+                                              .lost = 11,
+                                              .losses = {"xyz", 3}};
 
 static bool
 is_same_text(struct meta_text a, struct meta_text b)
@@ -46,8 +50,33 @@ Test(record, a_replica_comes_back_as_it_was)
     cr_assert_eq(out.snapshot, 50);
     cr_assert_eq(out.consumers, 2);
     cr_assert(is_same_text(out.state, replica.state));
+    cr_assert_eq(out.damaged, 5);
+    cr_assert_eq(out.blocked, 98);
+    cr_assert_eq(out.lost, 11);
+    cr_assert(is_same_text(out.losses, replica.losses));
     cr_assert(!record_get_replica(&c, &out));
     cr_assert(!c.bad);
+    buf_deinit(&b);
+}
+
+Test(record, a_loss_comes_back_as_it_was)
+{
+    struct loss_record loss = {.first = 3,
+                               .last = 5,
+                               .messages = 7,
+                               .bytes = 900,
+                               .time_ms = UINT64_C(1700000000000),
+                               .is_unknown = 1};
+    struct loss_record out;
+    struct cursor c;
+    struct buf b;
+
+    buf_init(&b);
+    record_put_loss(&b, &loss);
+    cursor_init(&c, b.data, b.size);
+    cr_assert(record_get_loss(&c, &out));
+    cr_assert_eq(memcmp(&out, &loss, sizeof(out)), 0);
+    cr_assert(!record_get_loss(&c, &out));
     buf_deinit(&b);
 }
 

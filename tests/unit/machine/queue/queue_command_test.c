@@ -355,3 +355,36 @@ Test(queue_command, survives_random_bytes)
         cr_assert_eq(c.bad, rv != 0);
     }
 }
+
+Test(queue_command, entries_to_set_aside_come_back_as_they_were)
+{
+    struct queue_command cmd;
+    struct ranges entries;
+    struct cursor c;
+    struct cursor r;
+    struct buf b;
+    uint64_t first = 0;
+    uint64_t last = 0;
+
+    buf_init(&b);
+    ranges_init(&entries);
+    ranges_add(&entries, 7, 9);
+    ranges_add(&entries, UINT64_MAX, UINT64_MAX);
+    queue_put_set_aside(&b, &entries);
+    cursor_init(&c, b.data, b.size);
+    cr_assert_eq(queue_command_next(&c, &cmd), 0);
+    cr_assert_eq((int)cmd.kind, (int)QUEUE_SET_ASIDE);
+    cr_assert_eq(cursor_left(&c), 0);
+    cursor_init(&r, cmd.ranges, cmd.ranges_size);
+    cr_assert(queue_ranges_next(&r, &first, &last));
+    cr_assert_eq(first, 7);
+    cr_assert_eq(last, 9);
+    cr_assert(queue_ranges_next(&r, &first, &last));
+    cr_assert_eq(last, UINT64_MAX);
+    for (size_t size = 0; size < b.size; size++) {
+        cursor_init(&c, b.data, size);
+        cr_assert_eq(queue_command_next(&c, &cmd), -QR_EFORMAT);
+    }
+    ranges_deinit(&entries);
+    buf_deinit(&b);
+}

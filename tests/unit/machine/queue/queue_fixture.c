@@ -136,6 +136,17 @@ fixture_purge(struct fixture *f, uint64_t s)
 }
 
 void
+fixture_set_aside(struct fixture *f, qr_index first, qr_index last)
+{
+    struct ranges entries;
+
+    ranges_init(&entries);
+    ranges_add(&entries, first, last);
+    queue_put_set_aside(&f->body, &entries);
+    ranges_deinit(&entries);
+}
+
+void
 fixture_apply(struct fixture *f)
 {
     queue_effects_clear(&f->effects);

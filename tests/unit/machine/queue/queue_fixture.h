@@ -51,6 +51,8 @@ void fixture_return(struct fixture *f, uint64_t s, uint64_t consumer,
 void fixture_consumer(struct fixture *f, enum queue_command_kind kind,
                       uint64_t s, uint64_t consumer);
 void fixture_purge(struct fixture *f, uint64_t s);
+/* SET_ASIDE of entries FIRST to LAST. */
+void fixture_set_aside(struct fixture *f, qr_index first, qr_index last);
 
 /* Apply what was collected as the next entry, check the state. */
 void fixture_apply(struct fixture *f);
