@@ -388,6 +388,9 @@ void replica_confirm(struct qr_group *g);
 void replica_init(struct qr_group *g);
 /* Now, in the library's time, never before the last step's. */
 raft_time replica_now(struct qr_group *g);
+/* Let the library's time leap to its time-out, if that is yet to come; the
+ * caller settles. Forward leaps are the library's to bear. */
+void replica_leap(struct qr_group *g);
 /* A record of GROUP is in BATCH. */
 void replica_note_batch(struct qr_group *g, uint64_t batch);
 /* Whether SELF is the only voter of C. */
@@ -605,6 +608,9 @@ bool failover_try(struct qr_group *g);
 /* The group may have no leader, though a majority is linked: stand soon, if it
  * is so. Then replica_settle(). */
 void volunteer_start(struct qr_group *g);
+/* We led until this step, and no vote of ours is under way: the same, as the
+ * first. */
+void volunteer_again(struct qr_group *g);
 /* The timer runs: have the library's time leap, if it is time to stand. */
 void volunteer_try(struct qr_group *g);
 

@@ -35,6 +35,21 @@ replica_now(struct qr_group *g)
     return g->time;
 }
 
+void
+replica_leap(struct qr_group *g)
+{
+    raft_time now = replica_now(g);
+    raft_time due = raft_timeout(&g->raft);
+
+    OBJ_CHECK(g, GROUP_MAGIC);
+    ASSERT(!g->is_asleep);
+    if (due > now) {
+        g->slept_ms -= due - now;
+        g->volunteer_at += due - now;
+        timers_stop(&g->host->env->timers, &g->timer); /* of the old time */
+    }
+}
+
 bool
 replica_is_leader(const struct qr_group *g)
 {
@@ -284,6 +299,7 @@ replica_step(struct qr_group *g, struct raft_event *event,
 {
     enum step_outcome done;
     struct raft_update u;
+    bool was_leader = replica_is_leader(g);
     int rv;
 
     OBJ_CHECK(g, GROUP_MAGIC);
@@ -306,6 +322,9 @@ replica_step(struct qr_group *g, struct raft_event *event,
     }
     if (rv == 0 && done != STEP_DROPPED) {
         carry_out(g, &u);
+    }
+    if (was_leader) {
+        volunteer_again(g);
     }
     if (outcome != NULL) {
         *outcome = done;

@@ -45,8 +45,8 @@ step_chunk(const struct raft_entry *entries, unsigned count, unsigned at)
 struct before {
     bool is_stale;        /* the message's term is past */
     bool is_low_pre_vote; /* a pre-vote of a term below ours */
-    bool is_timeout_now;
-    bool is_posing; /* guard 6 is at work */
+    bool is_leaders;      /* the message is one that only leaders send */
+    bool is_posing;       /* guard 6 is at work */
     raft_term term;
     raft_id leader; /* hidden by guard 6 */
     struct raft_configuration configuration;
@@ -99,6 +99,46 @@ mute_stale_rejection(const struct raft *r, const struct raft_message *m,
     }
 }
 
+/* Guard 13, each attempt asks first. A candidate that has once got past its
+ * pre-vote, or was told to do without, skips it in all retries: one that is cut
+ * off adds a term with each, and deposes the leader when it comes back.
+ * quorate-sim 906514. */
+static void
+ask_again(struct raft *r, const struct raft_event *event,
+          struct step_guard *guard)
+{
+    if (r->state == RAFT_CANDIDATE && raft_timeout(r) <= event->time) {
+        guard->may_disrupt = false;
+        r->candidate_state.in_pre_vote = r->pre_vote;
+    }
+}
+
+/* Guard 14, no faith in a leader that asks for votes. It has stepped down; only
+ * we have not heard of it, and would refuse it until our own timer fires. It
+ * cannot have asked before it led: its term would be ours at most, and from a
+ * pre-vote for the next one (guard 13) it leads no more in the one it has.
+ * quorate-sim 905220. */
+static void
+doubt_candidate(struct raft *r, const struct raft_message *m)
+{
+    if (r->state == RAFT_FOLLOWER &&
+        r->follower_state.current_leader.id == m->server_id &&
+        m->request_vote.term > r->current_term) {
+        r->follower_state.current_leader.id = 0;
+    }
+}
+
+/* The same for the leader of a term that has ended with this step: the library
+ * forgets it only when it leads or stands itself. */
+static void
+doubt_past_leader(struct raft *r, const struct before *b)
+{
+    if (r->state == RAFT_FOLLOWER && r->current_term > b->term &&
+        !b->is_leaders) {
+        r->follower_state.current_leader.id = 0;
+    }
+}
+
 /* Look at a message before it is stepped, and correct it. */
 static enum step_outcome
 before_receive(struct raft *r, const struct raft_event *event,
@@ -108,6 +148,7 @@ before_receive(struct raft *r, const struct raft_event *event,
 
     switch (m->type) {
     case RAFT_APPEND_ENTRIES:
+        b->is_leaders = true;
         b->is_stale = m->append_entries.term < r->current_term;
         if (b->is_stale) {
             break;
@@ -120,6 +161,7 @@ before_receive(struct raft *r, const struct raft_event *event,
         }
         break;
     case RAFT_INSTALL_SNAPSHOT:
+        b->is_leaders = true;
         b->is_stale = m->install_snapshot.term < r->current_term;
         if (!b->is_stale) {
             guard->leader_heard = event->time;
@@ -140,9 +182,10 @@ before_receive(struct raft *r, const struct raft_event *event,
         b->is_low_pre_vote =
             m->request_vote.pre_vote && m->request_vote.term < r->current_term;
         b->is_posing = raft_role(r) != RAFT_VOTER;
+        doubt_candidate(r, m);
         break;
     case RAFT_TIMEOUT_NOW:
-        b->is_timeout_now = true;
+        guard->may_disrupt = r->state == RAFT_FOLLOWER || guard->may_disrupt;
         break;
     default:
         return STEP_DROPPED;
@@ -187,7 +230,8 @@ pose_no_more(struct raft *r, const struct before *b)
 
 /* Correct what the step wants sent. */
 static void
-after_step(const struct raft *r, struct raft_update *u, const struct before *b)
+after_step(const struct raft *r, struct raft_update *u,
+           const struct step_guard *guard, const struct before *b)
 {
     for (unsigned i = 0; i < u->messages.n; i++) {
         struct raft_message *m = &u->messages.batch[i];
@@ -209,11 +253,9 @@ after_step(const struct raft *r, struct raft_update *u, const struct before *b)
             }
             break;
         case RAFT_REQUEST_VOTE:
-            /* Guard 10. The permission to disrupt a leader came with one
-             * TimeoutNow; the library keeps it for every retry. */
-            if (!b->is_timeout_now) {
-                m->request_vote.disrupt_leader = false;
-            }
+            /* Guard 10. The permission to disrupt a leader is for one
+             * attempt; the library keeps it for every retry. */
+            m->request_vote.disrupt_leader = guard->may_disrupt;
             break;
         case RAFT_APPEND_ENTRIES:
         case RAFT_INSTALL_SNAPSHOT:
@@ -262,6 +304,9 @@ step_guarded(struct raft *r, struct raft_event *event,
             return 0;
         }
     }
+    if (event->type == RAFT_TIMEOUT) {
+        ask_again(r, event, guard);
+    }
     if (b.is_posing) {
         pose_as_voter(r, event, guard, &b);
     }
@@ -273,6 +318,8 @@ step_guarded(struct raft *r, struct raft_event *event,
         memset(update, 0, sizeof *update);
         return rv;
     }
-    after_step(r, update, &b);
+    doubt_past_leader(r, &b);
+    guard->may_disrupt = guard->may_disrupt && r->state == RAFT_CANDIDATE;
+    after_step(r, update, guard, &b);
     return 0;
 }

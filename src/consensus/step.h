@@ -36,6 +36,9 @@
 /* What the guards remember of one replica; zeroed when it starts. */
 struct step_guard {
     raft_time leader_heard; /* when a leader's message last came */
+    /* This candidacy is told, or knows, that the leader is no more. May be set
+     * before the step that begins it. */
+    bool may_disrupt;
 };
 
 /* Messages of all replicas of one thread share one array: a replica that is

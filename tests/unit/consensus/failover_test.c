@@ -1,5 +1,6 @@
 /* What links say about leaders. */
 #include "cluster.h"
+#include "consensus/internal.h"
 #include "lib/harness.h"
 
 enum {
@@ -162,5 +163,59 @@ Test(failover, a_leader_that_restarts_unnoticed_is_followed)
     cluster_start(c, 1);
     cluster_run(c, 50);
     cr_assert_neq(cluster_leader(c, 16), 0);
+    cluster_free(&c);
+}
+
+/* Three nodes whose timers are of no use, and group 16, which node 1 leads. */
+static struct cluster *
+patient_three(uint64_t seed)
+{
+    struct cluster *c = cluster_new(seed, 3);
+
+    c->election_timeout_ms = 8000;
+    for (qr_node_id id = 1; id <= 3; id++) {
+        cluster_crash(c, id, false);
+        cluster_start(c, id);
+    }
+    cluster_run(c, 10);
+    cluster_open(c, 16, 3, false);
+    cr_assert_eq(cluster_wait_leader(c, 16, 100), 1);
+    cluster_run(c, 50);
+    return c;
+}
+
+Test(failover, who_was_cut_off_comes_back_and_deposes_nobody)
+{
+    struct cluster *c = patient_three(6);
+    raft_term term = raft_current_term(&cluster_group(c, 1, 16)->raft);
+
+    for (qr_node_id id = 1; id <= 2; id++) {
+        sim_cut(c->sim, 3, id, true);
+        sim_cut(c->sim, id, 3, true);
+    }
+    cluster_run(c, 60000);
+    cr_assert(cluster_propose(c, 16, 10, false));
+    cr_assert_eq(raft_current_term(&cluster_group(c, 3, 16)->raft), term);
+    sim_heal(c->sim);
+    cr_assert(cluster_converges(c, 16, 1000));
+    cr_assert_eq(cluster_leader(c, 16), 1);
+    cr_assert_eq(raft_current_term(&cluster_group(c, 1, 16)->raft), term);
+    cluster_free(&c);
+}
+
+Test(failover, a_leader_that_a_higher_term_deposes_stands_at_once)
+{
+    struct cluster *c = patient_three(8);
+    struct qr_group *g = cluster_group(c, 1, 16);
+    struct raft_message m = {.type = RAFT_APPEND_ENTRIES_RESULT};
+    raft_term term = raft_current_term(&g->raft) + 30;
+
+    m.server_id = cluster_replica(3);
+    m.append_entries_result.term = term;
+    replica_receive(g, &m, false);
+    cr_assert_not(replica_is_leader(g));
+    cluster_run(c, 100);
+    cr_assert_eq(cluster_leader(c, 16), 1);
+    cr_assert_eq(raft_current_term(&g->raft), term + 1);
     cluster_free(&c);
 }

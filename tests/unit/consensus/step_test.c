@@ -206,6 +206,135 @@ Test(step, the_permission_to_disrupt_is_for_one_attempt)
     raft_free(c.base);
 }
 
+/* R follows server 2 in TERM. */
+static void
+follow(struct replica *r, raft_term term)
+{
+    struct raft_message m = {.type = RAFT_APPEND_ENTRIES, .server_id = 2};
+
+    m.append_entries.term = term;
+    m.append_entries.prev_log_index = 1;
+    m.append_entries.prev_log_term = 1;
+    cr_assert_eq(receive(r, &m, 1001), 0);
+    cr_assert_eq(r->raft.follower_state.current_leader.id, 2);
+}
+
+/* Server FROM asks R for its vote in TERM; what it gets. */
+static bool
+ask(struct replica *r, raft_id from, raft_term term, bool pre_vote)
+{
+    struct raft_message m = {.type = RAFT_REQUEST_VOTE, .server_id = from};
+
+    m.request_vote.version = 2;
+    m.request_vote.term = term;
+    m.request_vote.candidate_id = from;
+    m.request_vote.last_log_index = 100;
+    m.request_vote.last_log_term = 1;
+    m.request_vote.pre_vote = pre_vote;
+    cr_assert_eq(receive(r, &m, 1002), 0);
+    cr_assert_eq(r->update.messages.n, 1);
+    return r->update.messages.batch[0].request_vote_result.vote_granted;
+}
+
+Test(step, each_attempt_begins_with_a_pre_vote)
+{
+    struct replica r;
+    struct raft_buffer c = configuration(3, RAFT_VOTER);
+    struct raft_message m = {.type = RAFT_REQUEST_VOTE_RESULT, .server_id = 2};
+    struct raft_event e;
+
+    start(&r, 1, 1, 0, c);
+    memset(&e, 0, sizeof e);
+    e.type = RAFT_TIMEOUT;
+    cr_assert_eq(step(&r, &e, 10000), 0);
+    m.request_vote_result.version = 2;
+    m.request_vote_result.term = 2;
+    m.request_vote_result.vote_granted = true;
+    m.request_vote_result.pre_vote = true;
+    cr_assert_eq(receive(&r, &m, 10001), 0);
+    cr_assert_eq(r.raft.current_term, 2);
+    cr_assert_not(r.raft.candidate_state.in_pre_vote);
+    /* A time-out that has not come leaves the election alone. */
+    cr_assert_eq(step(&r, &e, 10002), 0);
+    cr_assert_not(r.raft.candidate_state.in_pre_vote);
+    for (raft_time t = 20000; t <= 100000; t += 10000) {
+        cr_assert_eq(step(&r, &e, t), 0);
+        cr_assert_eq(r.update.messages.n, 2);
+        cr_assert(r.update.messages.batch[0].request_vote.pre_vote);
+        cr_assert_eq(r.raft.current_term, 2);
+    }
+    stop(&r);
+    raft_free(c.base);
+}
+
+Test(step, who_knows_that_the_leader_is_dead_may_disrupt_it_with_a_pre_vote)
+{
+    struct replica r;
+    struct raft_buffer c = configuration(3, RAFT_VOTER);
+    struct raft_message m = {.type = RAFT_REQUEST_VOTE_RESULT, .server_id = 2};
+    struct raft_event e;
+
+    start(&r, 1, 1, 0, c);
+    memset(&e, 0, sizeof e);
+    e.type = RAFT_TIMEOUT;
+    r.guard.may_disrupt = true;
+    cr_assert_eq(step(&r, &e, 10000), 0);
+    cr_assert(r.update.messages.batch[0].request_vote.pre_vote);
+    cr_assert(r.update.messages.batch[0].request_vote.disrupt_leader);
+    m.request_vote_result.version = 2;
+    m.request_vote_result.term = 2;
+    m.request_vote_result.vote_granted = true;
+    m.request_vote_result.pre_vote = true;
+    cr_assert_eq(receive(&r, &m, 10001), 0);
+    cr_assert_not(r.update.messages.batch[0].request_vote.pre_vote);
+    cr_assert(r.update.messages.batch[0].request_vote.disrupt_leader);
+    cr_assert_eq(step(&r, &e, 100000), 0);
+    cr_assert_not(r.update.messages.batch[0].request_vote.disrupt_leader);
+    stop(&r);
+    raft_free(c.base);
+}
+
+Test(step, a_leader_that_asks_for_votes_leads_no_more)
+{
+    struct replica r;
+    struct raft_buffer c = configuration(3, RAFT_VOTER);
+
+    start(&r, 1, 1, 0, c);
+    follow(&r, 2);
+    cr_assert_not(ask(&r, 3, 3, true)); /* who never led must wait */
+    cr_assert_not(ask(&r, 2, 2, true)); /* of before it led */
+    cr_assert_eq(r.raft.follower_state.current_leader.id, 2);
+    cr_assert(ask(&r, 2, 3, true));
+    cr_assert_eq(r.raft.current_term, 2);
+    cr_assert(ask(&r, 3, 3, true));
+    follow(&r, 2);
+    cr_assert(ask(&r, 2, 3, false));
+    cr_assert_eq(r.raft.current_term, 3);
+    stop(&r);
+    raft_free(c.base);
+}
+
+Test(step, no_leader_is_known_of_a_term_that_has_just_begun)
+{
+    struct replica r;
+    struct raft_buffer c = configuration(3, RAFT_VOTER);
+    struct raft_message m = {.type = RAFT_REQUEST_VOTE, .server_id = 3};
+
+    start(&r, 1, 1, 0, c);
+    follow(&r, 2);
+    m.request_vote.version = 2;
+    m.request_vote.term = 3;
+    m.request_vote.candidate_id = 3;
+    m.request_vote.disrupt_leader = true; /* but it lacks an entry */
+    cr_assert_eq(receive(&r, &m, 1002), 0);
+    cr_assert_eq(r.raft.current_term, 3);
+    cr_assert_not(r.update.messages.batch[0].request_vote_result.vote_granted);
+    cr_assert_eq(r.raft.follower_state.current_leader.id, 0);
+    follow(&r, 4); /* a term that begins with its leader's word */
+    stop(&r);
+    raft_free(c.base);
+}
+
 Test(step, an_append_below_the_snapshot_begins_at_it)
 {
     struct replica r;
