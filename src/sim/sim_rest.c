@@ -21,7 +21,7 @@ struct look {
     uint32_t node; /* its place in the world */
     struct sim_parts parts;
     char *why;
-    uint64_t wall_ms; /* a queue may be younger than it takes to elect */
+    uint64_t groups_end; /* of those that are old enough to be led */
     bool is_good;
 };
 
@@ -84,8 +84,7 @@ look_for_leader(void *arg, struct meta_queue *queue)
 {
     struct look *l = arg;
 
-    if (queue->owner.node == 0 &&
-        queue->created_ms + REST_LEADER_S * 1000ULL < l->wall_ms &&
+    if (queue->owner.node == 0 && queue->group < l->groups_end &&
         !is_led(l->world, queue->group)) {
         say(l,
             "I11: queue '%.*s' (group %llu) has no leader %d s after the "
@@ -96,16 +95,22 @@ look_for_leader(void *arg, struct meta_queue *queue)
     return l->is_good;
 }
 
-bool
-rest_is_led(struct world *w, char *why)
+uint64_t
+rest_groups_end(const struct world *w)
 {
-    struct look l = {.world = w, .is_good = true};
+    const struct meta_machine *m = newest_meta(w);
+
+    return m == NULL ? 0 : meta_group_next(m);
+}
+
+bool
+rest_is_led(struct world *w, uint64_t groups_end, char *why)
+{
+    struct look l = {
+        .world = w, .why = why, .groups_end = groups_end, .is_good = true};
     struct meta_machine *m = newest_meta(w);
-    struct env *env = sim_env(w->sim, w->ids[0], 0);
 
     ASSERT(m != NULL);
-    l.why = why;
-    l.wall_ms = env->ops->wall_ms(env);
     if (!is_led(w, QR_GROUP_META)) {
         say(&l, "I11: the metadata have no leader %d s after the last fault",
             REST_LEADER_S);

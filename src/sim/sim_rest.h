@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct frame;
 struct sim_node;
@@ -17,9 +18,13 @@ enum {
     REST_SLACK_SEGMENTS = 8
 };
 
-/* Whether each queue and the metadata have a leader that serves; otherwise WHY
- * (REST_TEXT_SIZE bytes) begins with the contract that is broken. */
-bool rest_is_led(struct world *w, char *why);
+/* The first group id that no queue has had so far, as far as a node is up that
+ * knows. */
+uint64_t rest_groups_end(const struct world *w);
+/* Whether the metadata and each queue whose group is below GROUPS_END have a
+ * leader that serves; otherwise WHY (REST_TEXT_SIZE bytes) begins with the
+ * contract that is broken. */
+bool rest_is_led(struct world *w, uint64_t groups_end, char *why);
 /* Whether nothing is left to be cleaned up, repaired or caught up with. */
 bool rest_is_clean(struct world *w, char *why);
 /* Whether no message of FRAME, a batch of Raft messages that leaves N, grants a
