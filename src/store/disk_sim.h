@@ -92,9 +92,12 @@ bool disk_sim_spoil(struct disk_sim *d, struct disk_sim_spot *out);
 MUST_USE int disk_sim_spoil_at(struct disk_sim *d, const char *name,
                                uint64_t offset);
 /* The machine stops for good after the next OPERATIONS (synchronous ones too,
- * which is what a start consists of): later ones fail with -QR_ESHUTDOWN, and
- * requests stay in flight. Then end it with disk_sim_crash() or
- * disk_sim_kill(), which also takes this back if it never came to it. */
+ * which is what a start consists of): later ones that change something fail
+ * with -QR_ESHUTDOWN, and requests stay in flight. Reads go on: one that failed
+ * would look like rot, which a machine that stops never gets to see, and
+ * nothing that comes of what is read reaches the disk. Then end it with
+ * disk_sim_crash() or disk_sim_kill(), which also takes this back if it never
+ * came to it. */
 void disk_sim_stop_after(struct disk_sim *d, uint64_t operations);
 /* Whether it has come to it, or will with the next operation. */
 bool disk_sim_has_stopped(const struct disk_sim *d);
