@@ -378,6 +378,27 @@ group_new(struct broker *b, qr_group_id id)
     return g;
 }
 
+/* The replica of QUEUE was not opened. One that is newer than this node's copy
+ * of the metadata waits for the rest of them: no error, every restart amid a
+ * replacement may meet it. */
+static void
+log_refused(const struct broker *b, const struct meta_queue *queue, int rv,
+            const struct error *err)
+{
+    if (rv == -QR_ESTALE) {
+        log_info(b->log, "queue",
+                 "queue '%.*s' in vhost '%.*s': its replica here is newer than "
+                 "this node's copy of the metadata; it starts when that has "
+                 "caught up",
+                 (int)queue->name.size, queue->name.data,
+                 (int)queue->vhost.size, queue->vhost.data);
+        return;
+    }
+    log_error(b->log, "queue", "queue '%.*s' in vhost '%.*s': %s",
+              (int)queue->name.size, queue->name.data, (int)queue->vhost.size,
+              queue->vhost.data, err->text);
+}
+
 struct queue_group *
 queue_group_open(struct broker *b, const struct meta_queue *queue)
 {
@@ -388,6 +409,7 @@ queue_group_open(struct broker *b, const struct meta_queue *queue)
                                      .ops = &machine_ops,
                                      .machine = g};
     struct error err;
+    int rv;
 
     ASSERT(map_get(&b->groups, queue->group) == NULL);
     for (size_t i = 0; i < queue->members_count; i++) {
@@ -409,10 +431,9 @@ queue_group_open(struct broker *b, const struct meta_queue *queue)
     config.is_fresh = suspects_is_fresh(b, queue);
     error_clear(&err);
     (void)map_put(&b->groups, g->id, g);
-    if (qr_group_open(b->host, &config, &g->raft, &err) != 0) {
-        log_error(b->log, "queue", "queue '%.*s' in vhost '%.*s': %s",
-                  (int)queue->name.size, queue->name.data,
-                  (int)queue->vhost.size, queue->vhost.data, err.text);
+    rv = qr_group_open(b->host, &config, &g->raft, &err);
+    if (rv != 0) {
+        log_refused(b, queue, rv, &err);
         group_free(g);
         return NULL;
     }
