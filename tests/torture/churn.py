@@ -6,6 +6,7 @@ import pika
 
 from clients import BROKEN, Worker, quiet_close
 
+ACCESS_REFUSED = 403
 NOT_FOUND = 404
 # What a broker may say while it has no majority.
 EXCUSES = (541, 506, 320)
@@ -47,7 +48,7 @@ class Churn(Worker):
             self.began = time.monotonic()
             act = self.random.choice((self.durable, self.durable,
                                       self.exclusive, self.auto_delete,
-                                      self.bindings))
+                                      self.alone, self.bindings))
             try:
                 self.bury()
                 act()
@@ -250,6 +251,34 @@ class Churn(Worker):
             self.drop(node)
             raise Unknown from error
         self.gone(name)
+
+    def alone(self):
+        """An exclusive consumer has the queue for itself while it is there,
+        and no longer."""
+        name = self.own("alone")
+        node, other = self.random.sample(self.nodes, 2)
+        self.expect("I6", node, "queue_declare", name, durable=True)
+        try:
+            channel = self.channel(node)
+            self.call("consume", channel.basic_consume, name,
+                      lambda *_: None, exclusive=True)
+        except BROKEN as error:
+            self.count(reason(error))
+            self.drop(node)
+            raise Unknown from error
+        answer = self.at(other, "basic_consume", name, lambda *_: None)
+        if answer != ACCESS_REFUSED:
+            self.soft("I5", f"'{name}' has an exclusive consumer at node "
+                      f"{node + 1}, and another at node {other + 1}")
+        self.drop(node)
+        end = time.monotonic() + 10
+        while self.at(other, "basic_consume", name,
+                      lambda *_: None) == ACCESS_REFUSED:
+            if time.monotonic() > end:
+                self.soft("I5", f"'{name}' is refused at node {other + 1} "
+                          "10 s after its exclusive consumer's end")
+                return
+            time.sleep(0.2)
 
     def gone(self, name):
         """It is not there any more, soon."""

@@ -154,12 +154,16 @@ class StopOne(KillOne):
 
 @kind("rolling-restart", alone=True, weight=0.7)
 class RollingRestart(Fault):
+    """And a copy of each node's data is kept, for disk-old."""
+
     def begin(self):
+        self.ids = {n: self.context.node_id(n) for n in self.everyone}
         return "one after the other"
 
     def hold(self):
         for n in self.everyone:
             self.context.stop(n)
+            self.context.keep_copy(n, self.ids[n])
             self.launch(n)
             self.hosts.await_serving(n)
 
@@ -453,15 +457,18 @@ class DiskLost(Fault):
 
 @kind("disk-old", alone=True, hold_s=(5.0, 12.0))
 class DiskOld(DiskLost):
-    """A node comes back with a copy of its data from a while ago. It ran
-    since: it may have voted and stored more than the copy knows."""
+    """A node comes back with a copy of its data, from some seconds ago or
+    from many starts ago. It ran since: it may have voted and stored more than
+    the copy knows."""
 
     def begin(self):
         self.victim = self.one()
         self.id = self.context.node_id(self.victim)
-        self.copy = self.hosts.path(f"old{self.victim}")
+        if self.context.has_copy(self.victim, self.id) and \
+                self.random.random() < 0.7:
+            return f"n{self.victim}, from long ago"
         self.kill(self.victim)
-        shutil.copytree(self.hosts.data(self.victim), self.copy)
+        self.context.keep_copy(self.victim, self.id)
         self.launch(self.victim)
         self.hosts.await_serving(self.victim)
         return f"n{self.victim}"
@@ -469,7 +476,7 @@ class DiskOld(DiskLost):
     def end(self):
         self.kill(self.victim)
         self.hosts.lose_data(self.victim)
-        shutil.move(self.copy, self.hosts.data(self.victim))
+        self.context.put_copy_back(self.victim)
         self.launch(self.victim)
 
 
@@ -484,13 +491,14 @@ class Rot(Fault):
             self.context.stop(self.victim)
         else:
             self.kill(self.victim)
-        count = self.random.choice((1, 3, 20))
+        count = self.random.choice((1, 20, 200))
         places = [self.flip() for _ in range(count)]
         # For whoever looks for the reason of a failure.
         shutil.rmtree(self.hosts.path("rotten"), ignore_errors=True)
         shutil.copytree(self.hosts.data(self.victim),
                         self.hosts.path("rotten"))
-        return f"n{self.victim}: {' '.join(filter(None, places))}"
+        places = list(filter(None, places))
+        return f"n{self.victim}, {len(places)} bytes: {' '.join(places[:5])}"
 
     def segments(self):
         for folder, _, files in os.walk(self.hosts.data(self.victim)):

@@ -38,9 +38,10 @@ class VerdictTest(unittest.TestCase):
         self.worker(name, (1.0, events.CONNECTED, 0, 0, 0), *rows,
                     (900.0, events.CLOSED, 0, 0, 0))
 
-    def found(self, calm=None):
+    def found(self, calm=None, is_drained=False):
         verdict = Verdict(self.folder.name, {1: [1]},
-                          Calm(ALL_CALM if calm is None else calm), (1,))
+                          Calm(ALL_CALM if calm is None else calm), (1,),
+                          is_drained)
         return [contract for contract, _ in verdict.findings]
 
     def test_nothing_wrong(self):
@@ -51,7 +52,7 @@ class VerdictTest(unittest.TestCase):
                      (10.2, events.RETURNED, 2, 2, 0),
                      (10.3, events.DELIVERED, 2, 3, 1),
                      (10.4, events.ACKED, 2, 3, 0))
-        self.assertEqual([], self.found())
+        self.assertEqual([], self.found(is_drained=True))
 
     def test_confirmed_and_lost(self):
         self.publish(1, 2)
@@ -62,6 +63,15 @@ class VerdictTest(unittest.TestCase):
     def test_lost_in_a_fault_is_lost(self):
         self.publish(1)
         self.assertEqual(["I1"], self.found(calm=[]))
+
+    def test_delivered_and_lost_before_its_acknowledgement(self):
+        self.publish(1, 2)
+        self.consume("a", (10.0, events.DELIVERED, 1, 1, 0),
+                     (10.1, events.DELIVERED, 2, 2, 0),
+                     (10.2, events.RETURNED, 1, 1, 0))
+        self.assertEqual(["I1"], self.found(calm=[], is_drained=True))
+        # They may be in the queue still.
+        self.assertEqual([], self.found(calm=[]))
 
     def test_unconfirmed_may_be_lost(self):
         self.worker("publisher", (1.0, events.CONNECTED, 0, 0, 0),

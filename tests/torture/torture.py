@@ -30,6 +30,8 @@ DRAIN_S = 120
 # I12: the store's promise for a node without backlog.
 DISK_BOUND = 256 << 20
 MEMORY_BOUND = 256 << 20
+# I9: then a replica that is nobody's is not going away.
+LEFT_S = 30
 SKIPPED = 77
 PREFIX = "quorate-torture-"
 SETTINGS = {
@@ -91,6 +93,9 @@ class Run:
         self.calm_since = None
         self.quiet_since = float("inf")
         self.rounds = []    # dicts: kinds, begin, healed, whole, what
+        self.deck = []      # kinds of faults that have not been yet
+        self.is_drained = False
+        self.copies = {}    # node: its id when its data were copied
         self.clients = []
         self.may_end = set()  # nodes that a fault lets end in an orderly way
         # Of five nodes, all have a replica of a queue, or three have.
@@ -163,6 +168,21 @@ class Run:
                 if row["node"] == f"n{n}":
                     return row["id"]
         return None
+
+    def keep_copy(self, n, node_id):
+        """Of the data of N, which does not run."""
+        copy = self.hosts.path(f"old{n}")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.hosts.data(n), copy)
+        self.copies[n] = node_id
+
+    def has_copy(self, n, node_id):
+        """Whether there is one of this very node, which has not been replaced
+        since."""
+        return node_id is not None and self.copies.get(n) == node_id
+
+    def put_copy_back(self, n):
+        shutil.copytree(self.hosts.path(f"old{n}"), self.hosts.data(n))
 
     def list_queues(self, *columns):
         for n in self.hosts.running():
@@ -300,10 +320,11 @@ class Run:
         return on, off
 
     def choose(self, on):
-        """One fault, or two at once."""
+        """One fault, or two at once; each kind has been once before chance
+        decides."""
         def pick(kinds):
             return self.random.choices(kinds, [k.weight for k in kinds])[0]
-        first = pick(on)
+        first = self.deck.pop() if self.deck else pick(on)
         chosen = [first]
         others = [k for k in on if not k.alone and k is not first]
         if not first.alone and others and self.random.random() < 0.35:
@@ -344,6 +365,7 @@ class Run:
             self.say(f"off: {name}: {why}")
         self.facts["faults_on"] = [kind.name for kind in on]
         self.facts["faults_off"] = off
+        self.deck = self.random.sample(on, len(on))
         if not on:
             raise RuntimeError("no fault is on; --list names them")
         self.hosts.start()
@@ -374,11 +396,38 @@ class Run:
                     if row["name"] in QUEUES.values()}
             done = len(left) == len(QUEUES) and not any(left.values())
             empty = empty + 1 if done else 0
-        if empty < 5:
+        self.is_drained = empty >= 5
+        if not self.is_drained:
             self.found("I11", f"not drained within {DRAIN_S} s: {left}")
 
+    def left_over(self):
+        """What nodes have of queues that are not theirs, or the other way
+        about; {}: nothing."""
+        rows = [self.hosts.try_ctl(n, "list_queues", "name", "members")
+                for n in self.hosts.numbers]
+        if any(row is None for row in rows):
+            return {"nodes": "do not answer"}
+        views = [sorted(map(str, row)) for row in rows]
+        if any(view != views[0] for view in views):
+            return {"nodes": f"know different queues: {views}"}
+        wrong = {}
+        for n in self.hosts.numbers:
+            status = self.hosts.try_ctl(n, "status")
+            has = status and status["status"]["queue_replicas"]
+            due = sum(f"n{n}" in row["members"] for row in rows[0])
+            if has != due:
+                wrong[f"n{n}"] = f"has {has} replicas, not {due}"
+        return wrong
+
     def rest(self):
-        """I12, and an orderly end."""
+        """I9, I12, and an orderly end."""
+        end = time.monotonic() + LEFT_S
+        while self.is_drained and self.left_over():
+            if time.monotonic() > end:
+                self.found("I9", f"after {LEFT_S} s of rest: "
+                           f"{self.left_over()}")
+                break
+            self.sleep(1)
         disk, memory = {}, {}
         self.sleep(5)
         for n in self.hosts.running():
@@ -413,7 +462,7 @@ class Run:
         """The report of it all."""
         self.disturb()
         verdict = Verdict(self.events, self.targets, Calm(self.calm),
-                          MEASURED)
+                          MEASURED, self.is_drained)
         verdict.findings = self.findings + verdict.findings
         return report.make(self, verdict)
 

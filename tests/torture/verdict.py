@@ -19,7 +19,7 @@ CONTRACTS = {
     "I2": "nothing is invented, nothing comes after its acknowledgement",
     "I3": "order of each publishing channel",
     "I4": "one consumer at most; redelivered is marked",
-    "I5": "prefetch",
+    "I5": "prefetch; an exclusive consumer is alone",
     "I6": "metadata: what declare-ok promised is seen at every node",
     "I8": "a node without its memory comes back as a new one",
     "I9": "a deleted queue stays deleted",
@@ -80,12 +80,14 @@ class Life:
 
 class Verdict:
     """TARGETS: publisher: numbers of the queues that its messages go to.
-    MEASURED: queues with a publisher at each node."""
+    MEASURED: queues with a publisher at each node. IS_DRAINED: all queues
+    were empty in the end."""
 
-    def __init__(self, folder, targets, calm, measured):
+    def __init__(self, folder, targets, calm, measured, is_drained):
         self.records, findings = events.read(folder)
         self.targets = targets
         self.calm = calm
+        self.is_drained = is_drained
         self.findings = []       # (contract, text)
         self.notes = []
         self.counts = collections.Counter()
@@ -199,6 +201,20 @@ class Verdict:
         for queue, cases in lost.items():
             self.counts["lost"] += len(cases)
             self.some("I1", f"confirmed messages of queue {queue} lost", cases)
+        if self.is_drained:
+            self.vanished()
+
+    def vanished(self):
+        """What was with a consumer that never acknowledged it is the queue's
+        still, and an empty queue has none."""
+        gone = []
+        for (queue, message), those in self.deliveries.items():
+            if all(d.settled is None or d.returned for d in those):
+                last = max(those, key=lambda d: d.at)
+                gone.append(f"{message} of queue {queue}, last with "
+                            f"{last.worker} at {last.at:.3f}")
+        self.counts["lost"] += len(gone)
+        self.some("I1", "delivered, never acknowledged, and gone", gone)
 
     def invented(self):
         self.some("I2", "deliveries of what was never published", [
