@@ -1,6 +1,5 @@
-/* The simulated disk. Each file has two images, what a reader sees (the page
- * cache) and what a power cut leaves (the platter), and a mark for every
- * sector in which they differ. */
+/* The simulated disk: its names, requests and ends. disk_sim_file.c has what
+ * its files hold. */
 #include "store/disk_sim.h"
 
 #include <quorate/error.h>
@@ -27,47 +26,10 @@ handle_of(struct disk_file *file)
     return CONTAINER_OF(file, struct sim_handle, base);
 }
 
-size_t
-disk_sim_sectors(uint64_t size)
-{
-    return (size_t)((size + SIM_SECTOR - 1) / SIM_SECTOR);
-}
-
 struct sim_file *
 disk_sim_find(const struct disk_sim *d, const char *name)
 {
     return strmap_get(&d->files, name, strlen(name));
-}
-
-struct sim_file *
-disk_sim_file_new(struct disk_sim *d, const char *name, uint64_t size)
-{
-    struct sim_file *f = mem_zalloc(1, sizeof(*f));
-    size_t length = strlen(name);
-
-    ASSERT(length < DISK_NAME_SIZE);
-    ASSERT(disk_sim_find(d, name) == NULL);
-    ASSERT(d->files.count < DISK_SIM_FILES_MAX);
-    memcpy(f->name, name, length);
-    f->size = size;
-    f->cache = mem_zalloc((size_t)size, 1);
-    f->platter = mem_zalloc((size_t)size, 1);
-    f->dirty = mem_zalloc(disk_sim_sectors(size), sizeof(bool));
-    f->dirty_first = disk_sim_sectors(size);
-    strmap_put(&d->files, name, length, f);
-    d->stats.bytes_used += size;
-    return f;
-}
-
-static void
-file_free(struct sim_file *f)
-{
-    ASSERT(f->opens == 0);
-    mem_free(f->cache);
-    mem_free(f->platter);
-    mem_free(f->dirty);
-    mem_free(f->bad);
-    mem_free(f);
 }
 
 void
@@ -79,7 +41,7 @@ disk_sim_file_remove(struct disk_sim *d, struct sim_file *f)
     d->stats.bytes_used -= f->size;
     f->gone = true;
     if (f->opens == 0) {
-        file_free(f);
+        disk_sim_file_free(d, f);
     }
 }
 
@@ -130,6 +92,7 @@ static void
 sim_close(struct disk_file *file)
 {
     struct sim_handle *h = handle_of(file);
+    struct disk_sim *d = sim_of(h->base.disk);
     struct sim_file *f = h->file;
 
     ASSERT(f->opens > 0);
@@ -137,7 +100,7 @@ sim_close(struct disk_file *file)
     list_remove(&h->link);
     mem_free(h);
     if (f->gone && f->opens == 0) {
-        file_free(f);
+        disk_sim_file_free(d, f);
     }
 }
 
@@ -153,18 +116,7 @@ static void
 flush(struct disk_sim *d, struct sim_file *f)
 {
     OBJ_CHECK(d, SIM_MAGIC);
-    ASSERT(f->dirty_limit <= disk_sim_sectors(f->size));
-    for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
-        uint64_t at = (uint64_t)i * SIM_SECTOR;
-
-        if (f->dirty[i]) {
-            memcpy(f->platter + at, f->cache + at,
-                   MIN((uint64_t)SIM_SECTOR, f->size - at));
-            f->dirty[i] = false;
-        }
-    }
-    f->dirty_first = disk_sim_sectors(f->size);
-    f->dirty_limit = 0;
+    disk_sim_file_sync(f);
     d->stats.syncs++;
 }
 
@@ -227,7 +179,7 @@ sim_read(struct disk_file *file, uint64_t offset, void *dst, size_t size)
         disk_sim_is_bad(h->file, offset, size)) {
         return -QR_EIO;
     }
-    memcpy(dst, h->file->cache + offset, size);
+    memcpy(dst, h->file->bytes + offset, size);
     return 0;
 }
 
@@ -270,8 +222,7 @@ sim_replace(struct disk *disk, const char *name, const void *data, size_t size)
         disk_sim_file_remove(d, f);
     }
     f = disk_sim_file_new(d, name, size);
-    memcpy(f->cache, data, size);
-    memcpy(f->platter, data, size);
+    disk_sim_file_fill(f, data, size);
     return 0;
 }
 
@@ -287,7 +238,7 @@ sim_slurp(struct disk *disk, const char *name, size_t size_max, void **data,
     if (f->size > size_max) {
         return -QR_ETOOBIG;
     }
-    *data = mem_dup(f->cache, (size_t)f->size);
+    *data = mem_dup(f->bytes, (size_t)f->size);
     *size = (size_t)f->size;
     return 0;
 }
@@ -411,7 +362,10 @@ disk_sim_free(struct disk_sim **dp)
     files = strmap_values_sorted(&d->files);
     count = d->files.count;
     for (size_t i = 0; i < count; i++) {
-        file_free(files[i]);
+        disk_sim_file_free(d, files[i]);
+    }
+    while (d->spares_count > 0) {
+        mem_free(d->spares[--d->spares_count].bytes);
     }
     mem_free(files);
     strmap_deinit(&d->files);
@@ -454,21 +408,6 @@ iov_total(const struct disk_req *req)
     return total;
 }
 
-static void
-mark_dirty(struct sim_file *f, size_t first, size_t last)
-{
-    ASSERT(first <= last);
-    ASSERT(last < disk_sim_sectors(f->size));
-    for (size_t i = first; i <= last; i++) {
-        f->dirty[i] = true;
-        if (f->bad != NULL) {
-            f->bad[i] = false; /* disks put another sector in its place */
-        }
-    }
-    f->dirty_first = MIN(f->dirty_first, first);
-    f->dirty_limit = MAX(f->dirty_limit, last + 1);
-}
-
 /* The first LIMIT bytes of REQ get into the page cache. */
 static void
 write_to_cache(const struct disk_req *req, uint64_t limit)
@@ -482,9 +421,7 @@ write_to_cache(const struct disk_req *req, uint64_t limit)
         if (size == 0) {
             continue;
         }
-        memcpy(f->cache + at, req->iov[i].iov_base, (size_t)size);
-        mark_dirty(f, (size_t)(at / SIM_SECTOR),
-                   (size_t)((at + size - 1) / SIM_SECTOR));
+        disk_sim_file_write(f, at, req->iov[i].iov_base, (size_t)size);
         at += size;
         limit -= size;
     }
@@ -685,12 +622,12 @@ lose(struct disk_sim *d, struct sim_file *f, uint32_t keep_per_million)
 {
     OBJ_CHECK(d, SIM_MAGIC);
     for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
-        if (f->dirty[i] && !rng_chance(d->rng, keep_per_million)) {
-            f->dirty[i] = false;
+        if (f->dirty[i] > 0 && !rng_chance(d->rng, keep_per_million)) {
+            memcpy(f->bytes + i * SIM_SECTOR, disk_sim_platter(f, i),
+                   disk_sim_sector_size(f, i));
         }
     }
     flush(d, f);
-    memcpy(f->cache, f->platter, (size_t)f->size);
 }
 
 void

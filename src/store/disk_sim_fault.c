@@ -16,6 +16,7 @@ struct image_file {
     char name[DISK_NAME_SIZE];
     uint64_t size;
     uint8_t *bytes;
+    size_t used; /* so many bytes are there, the others are zeros */
 };
 
 struct disk_sim_image {
@@ -36,9 +37,21 @@ disk_sim_flip(struct disk_sim *d, const char *name, uint64_t offset,
     if (f == NULL || offset >= f->size) {
         return -QR_ENOENT;
     }
-    f->cache[offset] ^= mask;
-    f->platter[offset] ^= mask;
+    disk_sim_file_flip(f, offset, mask);
     return 0;
+}
+
+static bool
+has_something(const struct sim_file *f, size_t sector)
+{
+    const uint8_t *bytes = disk_sim_platter(f, sector);
+    size_t size = disk_sim_sector_size(f, sector);
+    bool found = false;
+
+    for (size_t i = 0; i < size; i++) {
+        found = found || bytes[i] != 0;
+    }
+    return found;
 }
 
 /* A random sector that is not all zeros, by all files' size, or false. */
@@ -61,10 +74,7 @@ pick_sector(const struct disk_sim *d, struct sim_file **file, uint64_t *offset)
             at -= (*file)->size;
         }
         *offset = at - at % SIM_SECTOR;
-        for (at = *offset; at < MIN(*offset + SIM_SECTOR, (*file)->size);
-             at++) {
-            found = found || (*file)->platter[at] != 0;
-        }
+        found = has_something(*file, (size_t)(at / SIM_SECTOR));
     }
     mem_free(files);
     return found;
@@ -90,8 +100,7 @@ disk_sim_rot(struct disk_sim *d, struct disk_sim_spot *out)
         return false;
     }
     at += rng_below(d->rng, MIN((uint64_t)SIM_SECTOR, f->size - at));
-    f->cache[at] ^= mask;
-    f->platter[at] ^= mask;
+    disk_sim_file_flip(f, at, mask);
     tell_spot(f, at, out);
     return true;
 }
@@ -195,6 +204,23 @@ disk_sim_lose(struct disk_sim *d)
     ASSERT(d->stats.bytes_used == 0);
 }
 
+static uint8_t *
+copy_platter(const struct sim_file *f)
+{
+    uint8_t *bytes = mem_dup(f->bytes, (size_t)f->used);
+
+    ASSERT(f->dirty_limit <= disk_sim_sectors(f->used));
+    for (size_t i = f->dirty_first; i < f->dirty_limit; i++) {
+        size_t at = i * SIM_SECTOR;
+
+        if (f->dirty[i] > 0) {
+            memcpy(bytes + at, disk_sim_platter(f, i),
+                   MIN((size_t)SIM_SECTOR, (size_t)f->used - at));
+        }
+    }
+    return bytes;
+}
+
 struct disk_sim_image *
 disk_sim_copy(const struct disk_sim *d)
 {
@@ -212,8 +238,8 @@ disk_sim_copy(const struct disk_sim *d)
 
         memcpy(to->name, f->name, sizeof(to->name));
         to->size = f->size;
-        to->bytes = mem_zalloc((size_t)f->size, 1);
-        memcpy(to->bytes, f->platter, (size_t)f->size);
+        to->used = (size_t)f->used;
+        to->bytes = copy_platter(f);
     }
     mem_free(files);
     return image;
@@ -228,8 +254,7 @@ disk_sim_roll_back(struct disk_sim *d, const struct disk_sim_image *image)
         const struct image_file *from = &image->files[i];
         struct sim_file *f = disk_sim_file_new(d, from->name, from->size);
 
-        memcpy(f->cache, from->bytes, (size_t)from->size);
-        memcpy(f->platter, from->bytes, (size_t)from->size);
+        disk_sim_file_fill(f, from->bytes, from->used);
     }
     ASSERT(d->files.count == image->count);
 }

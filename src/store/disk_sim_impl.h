@@ -1,4 +1,4 @@
-/* The simulated disk's own structures, shared by its two files. */
+/* The simulated disk's own structures, shared by its three files. */
 #ifndef STORE_DISK_SIM_IMPL_H
 #define STORE_DISK_SIM_IMPL_H
 
@@ -9,15 +9,26 @@
 
 enum {
     SIM_MAGIC = 0x53494d44,
-    SIM_SECTOR = 512
+    SIM_SECTOR = 512,
+    SIM_SPARES_MAX = 4
+};
+
+/* What a file that is gone was stored in. */
+struct sim_spare {
+    uint8_t *bytes;
+    uint64_t size;
+    uint64_t used;
 };
 
 struct sim_file {
     char name[DISK_NAME_SIZE];
     uint64_t size;
-    uint8_t *cache;
-    uint8_t *platter;
-    bool *dirty;        /* by sector */
+    uint8_t *bytes;     /* what a reader sees */
+    uint64_t used;      /* there are only zeros from here on */
+    uint32_t *dirty;    /* by sector: 1 + which of `saved`; 0: it is clean */
+    uint8_t *saved;     /* what the platter holds of the dirty sectors */
+    size_t saved_count; /* sectors */
+    size_t saved_capacity;
     bool *bad;          /* by sector: cannot be read; NULL: none */
     size_t dirty_first; /* no sector before it, */
     size_t dirty_limit; /* or from it on, is dirty */
@@ -51,6 +62,8 @@ struct disk_sim {
     uint64_t capacity;
     struct strmap files;
     struct list handles;
+    struct sim_spare spares[SIM_SPARES_MAX];
+    size_t spares_count;
     struct list queue;
     size_t queue_count;
     bool holds_reads;
@@ -70,6 +83,21 @@ size_t disk_sim_sectors(uint64_t size);
 /* A new file of zeros, on the platter too. */
 struct sim_file *disk_sim_file_new(struct disk_sim *d, const char *name,
                                    uint64_t size);
+/* What the platter holds of SECTOR, as many bytes as the file has there. */
+const uint8_t *disk_sim_platter(const struct sim_file *f, size_t sector);
+/* Bytes of F in SECTOR: fewer than SIM_SECTOR only in its last. */
+size_t disk_sim_sector_size(const struct sim_file *f, size_t sector);
+/* Fill F, which is clean, with SIZE bytes at DATA, on the platter too. */
+void disk_sim_file_fill(struct sim_file *f, const void *data, size_t size);
+/* Change one byte of F, on the platter too. */
+void disk_sim_file_flip(struct sim_file *f, uint64_t offset, uint8_t mask);
+/* DATA gets into the page cache of F, within its size. */
+void disk_sim_file_write(struct sim_file *f, uint64_t offset, const void *data,
+                         size_t size);
+/* What is in the page cache of F gets to the platter. */
+void disk_sim_file_sync(struct sim_file *f);
+/* Free F, which nobody has open and no name leads to. */
+void disk_sim_file_free(struct disk_sim *d, struct sim_file *f);
 /* F goes: at once, or with its last handle. */
 void disk_sim_file_remove(struct disk_sim *d, struct sim_file *f);
 /* NULL: there is none. */
