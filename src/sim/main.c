@@ -471,6 +471,24 @@ start_next(struct pool *p, size_t i)
            sim_job_start(&p->jobs[i], &config) == 0;
 }
 
+/* What died in a process that had done other runs must die by itself, too. */
+static void
+confirm_death(struct sim_job *j, const struct sim_world_config *config)
+{
+    struct sim_world_result alone;
+
+    if (!j->has_died || j->runs == 1 || sim_job_run(config, &alone) != 0) {
+        return;
+    }
+    if (alone.violation[0] != '\0') {
+        j->result = alone;
+    } else {
+        (void)printf("seed %" PRIu64 ": only after %" PRIu64
+                     " others in its process\n",
+                     config->plan->seed, j->runs - 1);
+    }
+}
+
 static void
 finish(struct pool *p, size_t i)
 {
@@ -481,6 +499,7 @@ finish(struct pool *p, size_t i)
     struct options o = *p->o;
     struct buf b;
 
+    confirm_death(&p->jobs[i], &config);
     if (p->o->is_twice &&
         (sim_job_run(&config, &again) != 0 || again.trace != r->trace)) {
         (void)snprintf(r->violation, sizeof(r->violation),
@@ -547,6 +566,7 @@ run(const struct options *o)
     }
     is_good = is_good && p->total.failed == 0;
     for (size_t i = 0; i < JOBS_MAX; i++) {
+        sim_job_stop(&p->jobs[i]);
         mem_free(p->plans[i]);
     }
     mem_free(p);
