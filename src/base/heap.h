@@ -1,4 +1,4 @@
-/* Intrusive binary min-heap on a 64-bit key, for timers and the simulator's
+/* Intrusive min-heap on a 64-bit key, for timers and the simulator's
  * events. Ties are broken by insertion, so order is deterministic. */
 #ifndef BASE_HEAP_H
 #define BASE_HEAP_H
@@ -17,8 +17,15 @@ struct heap_node {
     size_t slot; /* 1-based; 0 = not in a heap */
 };
 
+/* An element's place, with what it is compared by. */
+struct heap_slot {
+    uint64_t key;
+    uint64_t order;
+    struct heap_node *node;
+};
+
 struct heap {
-    struct heap_node **slots;
+    struct heap_slot *slots;
     size_t count;
     size_t capacity;
     uint64_t order_next;

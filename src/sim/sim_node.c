@@ -742,6 +742,25 @@ sim_node_front(const struct sim_node *n, uint16_t shard)
     return n->is_up ? n->shards[shard].front : NULL;
 }
 
+uint64_t
+sim_node_queue_groups(const struct sim_node *n)
+{
+    uint64_t mask = 0;
+
+    for (uint16_t i = 0; sim_node_is_formed(n) && i < n->config.shards; i++) {
+        struct queue_group *g;
+        uint64_t id;
+        size_t pos;
+
+        map_foreach (&n->shards[i].broker->groups, pos, id, g) {
+            if (id >= QR_GROUP_FIRST_QUEUE && id < QR_GROUP_FIRST_QUEUE + 64) {
+                mask |= 1ULL << (id - QR_GROUP_FIRST_QUEUE);
+            }
+        }
+    }
+    return mask;
+}
+
 bool
 sim_node_queue_state(const struct sim_node *n, qr_group_id group,
                      qr_index *applied, struct buf *state)

@@ -108,6 +108,8 @@ bool sim_node_parts(const struct sim_node *n, uint16_t shard,
                     struct sim_parts *out);
 /* The AMQP front end of SHARD, or NULL while the node is down. */
 struct sim_front *sim_node_front(const struct sim_node *n, uint16_t shard);
+/* Which of the first 64 queue groups have a replica here, a bit for each. */
+uint64_t sim_node_queue_groups(const struct sim_node *n);
 /* The state of GROUP's queue machine here (unless STATE is NULL) and the index
  * it is at; false when the node is down or has no replica of it. */
 bool sim_node_queue_state(const struct sim_node *n, qr_group_id group,

@@ -109,7 +109,12 @@ on_frame_out(void *arg, qr_node_id machine, const struct frame *frame)
 
 /* ---- replicas ---- */
 
+/* What is remembered of a group that no node has. */
+#define NOWHERE 14695981039346656037U
+
 struct state {
+    uint32_t replica; /* as in state_of() */
+    uint32_t node;    /* its place in the world */
     qr_index applied;
     struct buf bytes;
 };
@@ -154,21 +159,18 @@ state_of(struct world *w, qr_group_id subject, uint32_t i, qr_index *applied,
 /* Whether any replica has moved, started or stopped since *MARK was set, which
  * is set anew. */
 static bool
-has_changed(struct world *w, qr_group_id subject, uint32_t count,
+has_changed(const struct world *w, const struct state *states, uint32_t count,
             uint64_t *mark)
 {
-    uint64_t now = 14695981039346656037U;
+    uint64_t now = NOWHERE;
     bool is_new;
 
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t node = subject == QR_GROUP_META ? i / w->shards : i;
-        qr_index applied = 0;
+        uint64_t boot = sim_env(w->sim, w->ids[states[i].node], 0)->boot;
 
-        if (state_of(w, subject, i, &applied, NULL)) {
-            uint64_t boot = sim_env(w->sim, w->ids[node], 0)->boot;
-
-            now = (now ^ (i + (boot << 8) + (applied << 24))) * 1099511628211U;
-        }
+        now = (now ^ (states[i].replica + (boot << 8) +
+                      (states[i].applied << 24))) *
+              1099511628211U;
     }
     is_new = now != *mark;
     *mark = now;
@@ -179,22 +181,27 @@ static void
 compare_one(struct world *w, const char *what, qr_group_id subject,
             uint64_t *mark)
 {
-    struct state states[SIM_PLAN_NODES_MAX * SIM_SHARDS_MAX] = {0};
-    uint32_t all =
-        subject == QR_GROUP_META ? w->nodes_count * w->shards : w->nodes_count;
-    size_t count = 0;
+    struct state states[SIM_PLAN_NODES_MAX * SIM_SHARDS_MAX];
+    bool is_meta = subject == QR_GROUP_META;
+    uint32_t all = is_meta ? w->nodes_count * w->shards : w->nodes_count;
+    uint32_t count = 0;
 
-    if (!has_changed(w, subject, all, mark)) {
+    for (uint32_t i = 0; i < all; i++) {
+        struct state *s = &states[count];
+
+        if (state_of(w, subject, i, &s->applied, NULL)) {
+            s->replica = i;
+            s->node = is_meta ? i / w->shards : i;
+            count++;
+        }
+    }
+    if (!has_changed(w, states, count, mark)) {
         return;
     }
-    for (uint32_t i = 0; i < all; i++) {
-        buf_init(&states[count].bytes);
-        if (state_of(w, subject, i, &states[count].applied,
-                     &states[count].bytes)) {
-            count++;
-        } else {
-            buf_deinit(&states[count].bytes);
-        }
+    for (uint32_t i = 0; i < count; i++) {
+        buf_init(&states[i].bytes);
+        (void)state_of(w, subject, states[i].replica, &states[i].applied,
+                       &states[i].bytes);
     }
     compare_states(w, states, count, what, subject);
     while (count > 0) {
@@ -205,10 +212,20 @@ compare_one(struct world *w, const char *what, qr_group_id subject,
 static void
 compare(struct world *w)
 {
+    uint64_t there = 0;
+
+    _Static_assert(WORLD_GROUPS_MAX == 64, "a bit for each");
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        there |= sim_node_queue_groups(w->nodes[i]);
+    }
     compare_one(w, "the metadata", QR_GROUP_META, &w->compared[0]);
     for (qr_group_id i = 0; i < WORLD_GROUPS_MAX; i++) {
-        compare_one(w, "queue group", QR_GROUP_FIRST_QUEUE + i,
-                    &w->compared[i + 1]);
+        if ((there >> i & 1) != 0) {
+            compare_one(w, "queue group", QR_GROUP_FIRST_QUEUE + i,
+                        &w->compared[i + 1]);
+        } else {
+            w->compared[i + 1] = NOWHERE;
+        }
     }
 }
 
