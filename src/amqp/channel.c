@@ -41,6 +41,7 @@ channel_open(struct amqp_connection *c, uint16_t number)
     unacked_init(&ch->unacked);
     strmap_init(&ch->tags);
     list_init(&ch->telling_link);
+    list_init(&ch->yielding_link);
     list_init(&ch->consumers);
     list_init(&ch->holders);
     list_init(&ch->leaving);
@@ -96,6 +97,7 @@ amqp_channel_release(struct amqp_channel *ch)
     channel_drop_waiting(ch->c, &ch->waiting);
     channel_relieve(ch->c);
     list_remove(&ch->telling_link);
+    list_remove(&ch->yielding_link);
     if (list_is_linked(&ch->listed.link)) {
         list_remove(&ch->listed.link);
         ch->c->bc.channels_count--;
@@ -278,23 +280,33 @@ channel_reopen(struct amqp_channel *ch, const struct amqp_method *m)
 }
 
 /* What waited behind the close of channel NUMBER means what it would have
- * meant if it had come after it: the channel again, or an error. This does not
- * nest: nothing waits on a channel that has just been opened, but behind a
- * call. */
+ * meant if it had come after it: the channel again, which then has the rest as
+ * its input, or an error. */
 static void
-channel_follow(struct amqp_connection *c, uint16_t number, struct ring *waiting)
+channel_follow(struct amqp_connection *c, uint16_t number, struct ring *behind)
 {
-    while (waiting->count > 0 && c->state < AMQP_CLOSING) {
-        struct amqp_waiting w = channel_take_waiting(c, waiting);
-        struct amqp_frame frame = {.type = w.type,
-                                   .channel = number,
-                                   .payload = w.payload.data,
-                                   .size = (uint32_t)w.payload.size};
+    while (behind->count > 0 && c->state < AMQP_CLOSING) {
+        struct amqp_channel *again = map_get(&c->channels, number);
+        struct amqp_waiting w;
+        struct amqp_frame frame;
+        struct ring empty;
 
+        if (again != NULL) {
+            ASSERT(again->waiting.count == 0);
+            empty = again->waiting;
+            again->waiting = *behind;
+            *behind = empty;
+            return;
+        }
+        w = channel_take_waiting(c, behind);
+        frame = (struct amqp_frame){.type = w.type,
+                                    .channel = number,
+                                    .payload = w.payload.data,
+                                    .size = (uint32_t)w.payload.size};
         amqp_channel_frame(c, &frame, &w.payload);
         slice_unref(&w.payload);
     }
-    channel_drop_waiting(c, waiting);
+    channel_drop_waiting(c, behind);
 }
 
 /* All that came before it has been handed to the broker. */
@@ -443,7 +455,25 @@ channel_dispatch(struct amqp_channel *ch, uint8_t type,
     }
 }
 
-/* What waited behind a call goes on, up to the next call. */
+/* Whether CH has input that may be dispatched now; it yields to others when
+ * the connection has had its share of this turn. */
+static bool
+channel_has_input(struct amqp_channel *ch)
+{
+    if (ch == NULL || ch->is_calling || ch->is_closing ||
+        ch->waiting.count == 0) {
+        return false;
+    }
+    if ((ch->c->pauses & AMQP_PAUSE_TURN) == 0) {
+        return true;
+    }
+    if (!list_is_linked(&ch->yielding_link)) {
+        list_push_back(&ch->c->yielding, &ch->yielding_link);
+    }
+    return false;
+}
+
+/* What waited behind a call of channel NUMBER goes on. */
 static void
 channel_continue(struct amqp_connection *c, uint16_t number)
 {
@@ -451,17 +481,26 @@ channel_continue(struct amqp_connection *c, uint16_t number)
         /* Any frame may have closed it. */
         struct amqp_channel *ch = map_get(&c->channels, number);
         struct amqp_waiting w;
+        size_t size = 0;
 
-        if (ch == NULL || ch->is_calling || ch->is_closing ||
-            ch->waiting.count == 0) {
+        if (!channel_has_input(ch)) {
             break;
         }
         w = channel_take_waiting(c, &ch->waiting);
+        size = w.payload.size + AMQP_FRAME_OVERHEAD;
         channel_dispatch(ch, w.type, &w.payload);
         slice_unref(&w.payload);
+        amqp_connection_share(c, size);
     }
     channel_relieve(c);
     amqp_connection_drained(c);
+}
+
+void
+amqp_channel_continue(struct amqp_channel *ch)
+{
+    OBJ_CHECK(ch, AMQP_CHANNEL_MAGIC);
+    channel_continue(ch->c, ch->number);
 }
 
 static void

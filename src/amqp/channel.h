@@ -95,6 +95,7 @@ struct amqp_channel {
     struct ring waiting; /* struct amqp_waiting */
     struct confirms confirms;
     struct list telling_link;
+    struct list yielding_link; /* amqp_connection.yielding, or self-linked */
     struct unacked unacked;
     uint64_t next_tag;
     struct strmap tags;          /* consumer tag -> struct amqp_consumer */
@@ -127,6 +128,9 @@ void amqp_channel_release(struct amqp_channel *ch);
 void amqp_channel_free(struct amqp_channel *ch);
 /* Whether it waits for nothing. */
 bool amqp_channel_is_idle(const struct amqp_channel *ch);
+/* What waits goes on, up to the next call, or to the connection's share of this
+ * turn. CH may be gone after it. */
+void amqp_channel_continue(struct amqp_channel *ch);
 /* Tell the client what was confirmed. */
 void amqp_channel_tell(struct amqp_channel *ch);
 

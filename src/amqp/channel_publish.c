@@ -189,6 +189,9 @@ publish_complete(struct amqp_channel *ch)
     }
     ch->method = AMQP_basic_publish;
     broker_publish(&ch->publisher, &message, tag, &routed, &fault);
+    /* All of it is work. */
+    ch->c->share_frames +=
+        routed + ch->publisher.route_steps / AMQP_TURN_STEPS_OF_FRAME;
     if (fault.kind != BROKER_OK) {
         amqp_channel_fault(ch, &fault);
         return;
@@ -196,7 +199,6 @@ publish_complete(struct amqp_channel *ch)
     if (routed == 0 && in->is_mandatory) {
         publish_return(ch, &message);
     }
-    ch->c->share_frames += routed; /* each is work */
     publish_reset(ch);
 }
 

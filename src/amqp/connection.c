@@ -141,6 +141,7 @@ amqp_connection_new(const struct amqp_config *config, struct broker *broker,
     amqp_connection_set_state(c, AMQP_HEADER);
     map_init(&c->channels);
     list_init(&c->telling);
+    list_init(&c->yielding);
     list_init(&c->hungry);
     list_init(&c->fresh);
     list_init(&c->incomplete);
@@ -343,10 +344,8 @@ connection_step(struct amqp_connection *c, const uint8_t *data, size_t size,
     return size;
 }
 
-/* A frame of SIZE bytes was taken. Whoever has sent more than its share waits
- * until the others have had theirs. */
-static void
-connection_share(struct amqp_connection *c, size_t size)
+void
+amqp_connection_share(struct amqp_connection *c, size_t size)
 {
     c->share_frames++;
     c->share_bytes += size;
@@ -394,7 +393,7 @@ amqp_connection_input(struct amqp_connection *c, const struct slice *bytes)
         }
         used += step;
         c->need = 1;
-        connection_share(c, step);
+        amqp_connection_share(c, step);
     }
     amqp_publish_keep(c);
     c->unread = bytes->size - used;
@@ -421,6 +420,11 @@ amqp_connection_turn(struct amqp_connection *c)
         c->share_frames = 0;
         c->share_bytes = 0;
         amqp_connection_pause(c, AMQP_PAUSE_TURN, false);
+    }
+    while ((c->pauses & AMQP_PAUSE_TURN) == 0 &&
+           (entry = list_pop_front(&c->yielding)) != NULL) {
+        amqp_channel_continue(
+            list_entry(entry, struct amqp_channel, yielding_link));
     }
     while ((entry = list_pop_front(&c->telling)) != NULL) {
         amqp_channel_tell(list_entry(entry, struct amqp_channel, telling_link));

@@ -110,12 +110,13 @@ struct amqp_connection {
     uint64_t told_ms;     /* the deadline that the transport knows */
     struct amqp_beat beat;
     struct amqp_output out;
-    struct map channels; /* number -> struct amqp_channel */
-    struct list telling; /* channels that have confirms to tell */
-    struct list hungry;  /* consumers with less credit than they want */
-    struct list fresh;   /* those of them that have got nothing yet */
-    uint64_t fresh_ms;   /* when to look at them again; or never */
-    size_t congested;    /* channels whose publisher is */
+    struct map channels;  /* number -> struct amqp_channel */
+    struct list telling;  /* channels that have confirms to tell */
+    struct list yielding; /* channels whose input waits for the next turn */
+    struct list hungry;   /* consumers with less credit than they want */
+    struct list fresh;    /* those of them that have got nothing yet */
+    uint64_t fresh_ms;    /* when to look at them again; or never */
+    size_t congested;     /* channels whose publisher is */
     size_t waiting_frames;
     size_t waiting_bytes;
     struct list incomplete;  /* channels whose message's properties still
@@ -157,6 +158,9 @@ void amqp_connection_blocked_check(struct amqp_connection *c);
 /* LINK (amqp_consumer.waiting_link) is of a consumer that has just begun with
  * less credit than it wants. */
 void amqp_connection_fresh(struct amqp_connection *c, struct list *link);
+/* A frame of SIZE bytes was taken. Whoever has sent more than its share waits
+ * until the others have had theirs: AMQP_PAUSE_TURN. */
+void amqp_connection_share(struct amqp_connection *c, size_t size);
 /* Ask for a turn. */
 void amqp_connection_want_turn(struct amqp_connection *c);
 

@@ -23,9 +23,10 @@ enum {
     AMQP_SHORTSTR_MAX = 255,
 
     /* Of what a connection sends, so much is taken in one turn: then the others
-     * have theirs. A message counts once more for each queue that it goes
-     * to. */
+     * have theirs. A message counts once more for each queue that it goes to,
+     * and for so many steps of its route. */
     AMQP_TURN_FRAMES = 1024,
+    AMQP_TURN_STEPS_OF_FRAME = 64,
     AMQP_TURN_BYTES = 256 << 10,
 
     /* Consumers of a channel, and of a connection; more: 506

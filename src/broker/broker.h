@@ -257,6 +257,7 @@ struct broker_publisher {
     void (*on_congestion)(struct broker_publisher *p, bool is_congested);
     void *arg;
     void *impl;
+    size_t route_steps; /* work that routing the latest message was */
 };
 
 /* Begin publishing; P is pinned until broker_publisher_close(). */
@@ -266,7 +267,8 @@ void broker_publisher_close(struct broker_publisher *p);
 /* Route and send. TAG 0: no confirm wanted; otherwise 1, 2, 3 ... *ROUTED says
  * to how many queues (0: a mandatory message is to be returned before its
  * confirm, which is reported later as usual). FAULT: NOT_FOUND (exchange),
- * ACCESS_REFUSED, PRECONDITION (too large): the message is not taken. */
+ * ACCESS_REFUSED, PRECONDITION (too large, or its route is): the message is not
+ * taken. */
 void broker_publish(struct broker_publisher *p,
                     const struct broker_message *message, uint64_t tag,
                     size_t *routed, struct broker_fault *fault);

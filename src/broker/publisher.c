@@ -353,6 +353,28 @@ find_exchange(struct broker *b, const struct broker_connection *c,
     return x;
 }
 
+/* Where MESSAGE goes from X. */
+static bool
+route(struct publisher_impl *p, const struct meta_exchange *x,
+      const struct broker_message *message, struct broker_fault *fault)
+{
+    int rv = meta_route(p->broker->meta, x, message->key.data,
+                        message->key.size, &p->route);
+
+    p->publisher->route_steps = p->route.steps;
+    if (rv != 0) {
+        broker_fault_set(fault, BROKER_PRECONDITION,
+                         "routing key '%.*s' would take more than %d steps "
+                         "from exchange '%.*s' to its queues: use fewer "
+                         "bindings that match it, or fewer '#' in their keys",
+                         (int)message->key.size, message->key.data,
+                         (int)META_ROUTE_STEPS_MAX, (int)x->name.size,
+                         x->name.data);
+        return false;
+    }
+    return true;
+}
+
 /* Whether MESSAGE may be held in memory for each queue of P's route. */
 static bool
 check_size(const struct publisher_impl *p, const struct broker_message *message,
@@ -418,13 +440,12 @@ broker_publish(struct broker_publisher *publisher,
 
     OBJ_CHECK(p, PUBLISHER_MAGIC);
     fault->kind = BROKER_OK;
+    publisher->route_steps = 0;
     x = find_exchange(p->broker, publisher->connection, message, fault);
     if (x == NULL) {
         return;
     }
-    meta_route(p->broker->meta, x, message->key.data, message->key.size,
-               &p->route);
-    if (!check_size(p, message, fault)) {
+    if (!route(p, x, message, fault) || !check_size(p, message, fault)) {
         return;
     }
     send(p, message, tag);

@@ -373,9 +373,9 @@ topic_remove(struct topic *t, struct route_entry *entry)
     }
 }
 
-void
-topic_match(struct topic *t, const void *key, size_t size, route_cb *cb,
-            void *arg)
+int
+topic_match(struct topic *t, const void *key, size_t size, size_t *budget,
+            route_cb *cb, void *arg)
 {
     struct topic_word w;
     struct topic_set *set = &t->sets[0];
@@ -385,13 +385,18 @@ topic_match(struct topic *t, const void *key, size_t size, route_cb *cb,
 
     ASSERT(cb != NULL);
     if (t->root == NULL) {
-        return;
+        return 0;
     }
     t->stamp++;
     set->count = 0;
     topic_set_enter(t, set, t->root);
     topic_words_start(&w, key, size);
     while (set->count > 0 && topic_words_next(&w)) {
+        if (set->count > *budget) {
+            *budget = 0;
+            return -QR_EBUSY;
+        }
+        *budget -= set->count;
         topic_set_advance(t, set, other, &w);
         swap = set;
         set = other;
@@ -402,4 +407,5 @@ topic_match(struct topic *t, const void *key, size_t size, route_cb *cb,
             cb(arg, list_entry(it, struct route_entry, link));
         }
     }
+    return 0;
 }

@@ -4,7 +4,9 @@
  *
  * Matching costs at most (words of the key) x (nodes that match a prefix of
  * it), however many `#` the patterns have: a set of trie nodes advances word by
- * word, each node at most once a word. */
+ * word, each node at most once a word. Without `#` that is each node once; with
+ * them, some thousand patterns can be made so that it is a second, so a match
+ * has a budget. */
 #ifndef ROUTING_TOPIC_H
 #define ROUTING_TOPIC_H
 
@@ -52,8 +54,10 @@ MUST_USE int topic_add(struct topic *t, const void *pattern, size_t size,
                        struct route_entry *entry);
 /* Take ENTRY out and free the nodes that only it needed. */
 void topic_remove(struct topic *t, struct route_entry *entry);
-/* Call CB once for each entry whose pattern matches KEY. */
-void topic_match(struct topic *t, const void *key, size_t size, route_cb *cb,
-                 void *arg);
+/* Call CB once for each entry whose pattern matches KEY. *BUDGET is how many
+ * steps (a node, a word) that may take, and becomes what is left of it.
+ * -QR_EBUSY: it was too little; CB was not called. */
+MUST_USE int topic_match(struct topic *t, const void *key, size_t size,
+                         size_t *budget, route_cb *cb, void *arg);
 
 #endif

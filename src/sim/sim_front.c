@@ -514,7 +514,9 @@ sim_front_reach(const struct sim_wire *w, const char *exchange, const char *key)
     if (x == NULL) {
         return 0;
     }
-    meta_route(meta, x, key, strlen(key), &conn->front->route);
+    if (meta_route(meta, x, key, strlen(key), &conn->front->route) != 0) {
+        return 0;
+    }
     for (size_t i = 0; i < conn->front->route.count; i++) {
         mask |= 1U << front_queue_number(conn->front->route.queues[i]);
     }

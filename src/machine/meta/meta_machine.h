@@ -39,6 +39,9 @@ enum {
     META_QUEUES_MAX = 1 << 20,
     META_EXCHANGES_MAX = 1 << 20,
     META_BINDINGS_MAX = 1 << 22,
+    /* Of a route: bindings that match, and steps of matching patterns. Some
+     * milliseconds' work; a message that needs more is refused. */
+    META_ROUTE_STEPS_MAX = 1 << 17,
     META_ARGUMENTS_SIZE_MAX = 65536, /* bytes of an AMQP table */
     META_PATTERN_SIZE_MAX = 1024,
     META_POLICIES_MAX = 10000,
@@ -311,6 +314,7 @@ struct meta_route {
     struct meta_queue **queues;
     size_t count;
     size_t capacity;
+    size_t steps; /* that the latest route took */
 };
 /* An empty result; allocates nothing. */
 void meta_route_init(struct meta_route *r);
@@ -318,8 +322,10 @@ void meta_route_init(struct meta_route *r);
 void meta_route_deinit(struct meta_route *r);
 /* Route KEY through EXCHANGE and the exchanges bound to it, however far, each
  * at most once; cycles end. Replaces R's content. KEY is at most
- * QR_NAME_SIZE_MAX bytes. No allocation once R has grown. */
-void meta_route(struct meta_machine *m, const struct meta_exchange *exchange,
-                const char *key, size_t key_size, struct meta_route *r);
+ * QR_NAME_SIZE_MAX bytes. No allocation once R has grown. -QR_EBUSY: it would
+ * take more than META_ROUTE_STEPS_MAX, and R has no queue. */
+MUST_USE int meta_route(struct meta_machine *m,
+                        const struct meta_exchange *exchange, const char *key,
+                        size_t key_size, struct meta_route *r);
 
 #endif

@@ -3,7 +3,11 @@
  * Each route has a number. A queue or an exchange that it reaches is stamped
  * with it, so that it counts once however many bindings lead there; exchanges
  * wait on a list that runs through their records. So cycles end, a route costs
- * what it touches, and nothing is allocated but room for the result. */
+ * what it touches, and nothing is allocated but room for the result. What it
+ * may touch is bounded: whoever may bind could otherwise make one message cost
+ * seconds. */
+#include <quorate/error.h>
+
 #include "base/check.h"
 #include "base/mem.h"
 #include "machine/meta/meta_state.h"
@@ -17,6 +21,8 @@ struct meta_walk {
     uint64_t stamp;
     struct meta_exchange_record *last; /* of those that wait */
     struct meta_route *out;
+    size_t left; /* steps that it may still take */
+    bool is_over;
 };
 
 void
@@ -73,14 +79,20 @@ meta_walk_exchange(struct meta_walk *walk,
 static void
 meta_walk_entry(void *arg, struct route_entry *entry)
 {
+    struct meta_walk *walk = arg;
     struct meta_binding_record *binding =
         CONTAINER_OF(entry, struct meta_binding_record, entry);
 
     ASSERT(binding->magic == META_BINDING_MAGIC);
+    if (walk->left == 0) {
+        walk->is_over = true;
+        return;
+    }
+    walk->left--;
     if (binding->queue != NULL) {
-        meta_walk_queue(arg, binding->queue);
+        meta_walk_queue(walk, binding->queue);
     } else {
-        meta_walk_exchange(arg, binding->exchange);
+        meta_walk_exchange(walk, binding->exchange);
     }
 }
 
@@ -105,7 +117,10 @@ meta_walk_from(struct meta_walk *walk, struct meta_exchange_record *from,
         fanout_match(&from->fanout, meta_walk_entry, walk);
         return;
     case META_TOPIC:
-        topic_match(&from->topic, key.data, key.size, meta_walk_entry, walk);
+        if (topic_match(&from->topic, key.data, key.size, &walk->left,
+                        meta_walk_entry, walk) != 0) {
+            walk->is_over = true;
+        }
         return;
     case META_HEADERS:
         return; /* stored and listed; routing comes later */
@@ -113,11 +128,11 @@ meta_walk_from(struct meta_walk *walk, struct meta_exchange_record *from,
     UNREACHABLE("an exchange of no type");
 }
 
-void
+int
 meta_route(struct meta_machine *m, const struct meta_exchange *exchange,
            const char *key, size_t key_size, struct meta_route *r)
 {
-    struct meta_walk walk = {0, NULL, r};
+    struct meta_walk walk = {.out = r, .left = META_ROUTE_STEPS_MAX};
     struct meta_exchange_record *from = meta_exchange_of(exchange);
 
     OBJ_CHECK(m, META_MACHINE_MAGIC);
@@ -125,7 +140,13 @@ meta_route(struct meta_machine *m, const struct meta_exchange *exchange,
     r->count = 0;
     walk.stamp = ++m->route;
     meta_walk_exchange(&walk, from);
-    for (; from != NULL; from = from->route_next) {
+    for (; from != NULL && !walk.is_over; from = from->route_next) {
         meta_walk_from(&walk, from, meta_text(key, key_size));
     }
+    r->steps = META_ROUTE_STEPS_MAX - walk.left;
+    if (walk.is_over) {
+        r->count = 0;
+        return -QR_EBUSY;
+    }
+    return 0;
 }

@@ -353,6 +353,67 @@ Test(channel, closing_waits_for_what_came_before)
     cr_assert_eq(fake_broker_ready(c.broker, "q"), 1);
 }
 
+/* However dear it is, and however much waits: one share a turn. */
+Test(channel, what_waited_has_its_share_of_a_turn)
+{
+    client_open(&c, 1);
+    client_open(&c, 2);
+    client_declare(&c, 1, "q");
+    fake_broker_control(c.broker)->hold_calls = true;
+    fake_broker_control(c.broker)->route_steps =
+        (size_t)AMQP_TURN_FRAMES * AMQP_TURN_STEPS_OF_FRAME;
+    for (uint16_t number = 1; number <= 2; number++) {
+        send_declare(number, "p", false);
+        client_put_publish(&c, number, "", "q", "x", 1, 1);
+        client_put_publish(&c, number, "", "q", "x", 1, 1);
+    }
+    send_close(1);
+    fake_broker_control(c.broker)->hold_calls = false;
+    fake_broker_run(c.broker);
+    cr_assert_eq(fake_broker_stats(c.broker)->published, 1);
+    cr_assert_not(c.is_reading);
+    for (size_t published = 2; published <= 4; published++) {
+        cr_assert(c.wants_turn);
+        c.wants_turn = false;
+        amqp_connection_turn(c.connection);
+        cr_assert_eq(fake_broker_stats(c.broker)->published, published);
+    }
+    client_pump(&c);
+    cr_assert(c.is_reading);
+    cr_assert_eq(fake_broker_ready(c.broker, "q"), 4);
+    client_expect(&c, 1, AMQP_queue_declare_ok);
+    client_expect(&c, 2, AMQP_queue_declare_ok);
+    client_expect(&c, 1, AMQP_channel_close_ok);
+    client_expect_nothing(&c);
+    cr_assert_eq(c.connection->waiting_frames, 0);
+}
+
+/* It may end while it waits for its turn. */
+Test(channel, the_connection_may_end_before_its_turn)
+{
+    struct amqp_method m = {.id = AMQP_connection_close};
+
+    client_open(&c, 1);
+    client_declare(&c, 1, "q");
+    fake_broker_control(c.broker)->hold_calls = true;
+    fake_broker_control(c.broker)->route_steps =
+        (size_t)AMQP_TURN_FRAMES * AMQP_TURN_STEPS_OF_FRAME;
+    send_declare(1, "p", false);
+    client_put_publish(&c, 1, "", "q", "x", 1, 1);
+    client_put_publish(&c, 1, "", "q", "x", 1, 1);
+    m.connection_close.reply_text = client_text("");
+    client_send(&c, 0, &m);
+    fake_broker_control(c.broker)->hold_calls = false;
+    fake_broker_run(c.broker);
+    cr_assert_eq(fake_broker_stats(c.broker)->published, 1);
+    cr_assert_not(c.is_closed, "what came before the close is not done");
+    client_pump(&c);
+    cr_assert_eq(fake_broker_stats(c.broker)->published, 2);
+    cr_assert(c.is_closed);
+    client_expect(&c, 1, AMQP_queue_declare_ok);
+    client_expect(&c, 0, AMQP_connection_close_ok);
+}
+
 Test(channel, an_error_drops_what_waits)
 {
     client_open(&c, 1);

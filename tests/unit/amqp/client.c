@@ -238,17 +238,18 @@ client_turn(struct client *c)
 void
 client_pump(struct client *c)
 {
+    const struct amqp_connection *connection = c->connection;
     size_t before = 0;
 
     /* A turn takes no more than a share of it. */
     do {
-        before = c->sent.size;
+        before = c->sent.size + connection->waiting_frames;
         for (int i = 0; i < 4; i++) {
             client_feed(c);
             fake_broker_run(c->broker);
             client_turn(c);
         }
-    } while (c->sent.size < before);
+    } while (c->sent.size + connection->waiting_frames < before);
 }
 
 void

@@ -46,6 +46,7 @@ struct fake_control {
     bool refuse_publishes; /* confirms say no */
     enum broker_fault_kind publish_fault;
     bool confirm_backwards; /* the latest first */
+    size_t route_steps;     /* of each message */
 };
 
 struct broker *fake_broker_new(void);

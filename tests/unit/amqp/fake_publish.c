@@ -116,6 +116,7 @@ broker_publish(struct broker_publisher *outer,
     b->stats.published++;
     b->stats.last_body_pieces = message->body_count;
     *routed = publish_route(b, message);
+    outer->route_steps = b->control.route_steps;
     if (tag != 0) {
         b->stats.confirms_wanted++;
         confirm = mem_zalloc(1, sizeof(*confirm));

@@ -574,6 +574,65 @@ Test(broker, routes_through_a_fanout_exchange)
     rig_deinit(&r);
 }
 
+/* Pattern NUMBER of some that are dear to match with KEY together. */
+static void
+put_dear(unsigned number, char pattern[QR_NAME_SIZE_MAX + 1])
+{
+    size_t size = 0;
+
+    for (unsigned word = 0; size + 4 <= QR_NAME_SIZE_MAX; word++) {
+        memcpy(pattern + size, word == number ? "#.*." : "#.a.", 4);
+        size += 4;
+    }
+    pattern[size - 1] = '\0';
+}
+
+static void
+put_dear_key(char key[QR_NAME_SIZE_MAX + 1])
+{
+    for (size_t i = 0; i < QR_NAME_SIZE_MAX; i++) {
+        key[i] = i % 2 == 0 ? 'a' : '.';
+    }
+    key[QR_NAME_SIZE_MAX] = '\0';
+}
+
+Test(broker, refuses_a_route_that_takes_too_long)
+{
+    struct broker_binding_spec binding = {.source = text("amq.topic"),
+                                          .destination = text("q")};
+    struct slice body = {.data = (const uint8_t *)"x", .size = 1};
+    char key[QR_NAME_SIZE_MAX + 1];
+    struct broker_message m = {.exchange = text("amq.topic"),
+                               .body = &body,
+                               .body_count = 1,
+                               .body_size = 1};
+    struct broker_fault fault;
+    struct answer a;
+    struct rig r;
+    size_t routed = 0;
+
+    rig_init(&r);
+    declare_plain(&r, "q");
+    for (unsigned i = 0; i < 40; i++) {
+        put_dear(i, key);
+        binding.key = text(key);
+        answer_init(&a);
+        broker_bind(r.broker, &r.connection, &binding, &a.call);
+        cr_assert_eq(await(&r, &a), BROKER_OK, "%s", a.reply.fault.text);
+    }
+    put_dear_key(key);
+    m.key = text(key);
+    broker_publish(&r.publisher, &m, 1, &routed, &fault);
+    cr_assert_eq(fault.kind, BROKER_PRECONDITION);
+    cr_assert_not_null(strstr(fault.text, "would take more than 131072 steps"));
+    cr_assert_eq(r.publisher.route_steps, (size_t)META_ROUTE_STEPS_MAX);
+    cr_assert_eq(publish(&r, "", "q", "x", 1), 1);
+    cr_assert_eq(r.publisher.route_steps, 0U, "the default exchange");
+    pass(&r);
+    cr_assert_eq(r.confirmed, 1);
+    rig_deinit(&r);
+}
+
 Test(broker, refuses_bad_exchanges)
 {
     struct broker_exchange_spec spec = {.name = text("x"),

@@ -28,6 +28,14 @@ hit(void *arg, struct route_entry *entry)
     *hits += 1;
 }
 
+static void
+match(struct topic *t, const void *key, size_t size, size_t *hits)
+{
+    size_t budget = SIZE_MAX;
+
+    cr_assert_eq(topic_match(t, key, size, &budget, hit, hits), 0);
+}
+
 /* Does PATTERN, added alone, match KEY? */
 static bool
 matches(const char *pattern, const char *key)
@@ -38,7 +46,7 @@ matches(const char *pattern, const char *key)
 
     topic_init(&t);
     cr_assert_eq(topic_add(&t, pattern, strlen(pattern), &item.entry), 0);
-    topic_match(&t, key, strlen(key), hit, &hits);
+    match(&t, key, strlen(key), &hits);
     cr_assert_leq(hits, 1U);
     topic_remove(&t, &item.entry);
     cr_assert_eq(t.nodes_count, 0U);
@@ -105,9 +113,9 @@ Test(topic, a_word_may_fill_the_key)
     memset(key, 'x', sizeof(key));
     topic_init(&t);
     cr_assert_eq(topic_add(&t, key, sizeof(key), &item.entry), 0);
-    topic_match(&t, key, sizeof(key), hit, &hits);
+    match(&t, key, sizeof(key), &hits);
     cr_assert_eq(hits, 1U);
-    topic_match(&t, key, sizeof(key) - 1, hit, &hits);
+    match(&t, key, sizeof(key) - 1, &hits);
     cr_assert_eq(hits, 1U);
     topic_remove(&t, &item.entry);
     topic_deinit(&t);
@@ -124,6 +132,39 @@ Test(topic, a_pattern_of_256_bytes_is_a_bug, .signal = SIGABRT)
     cr_assert_neq(topic_add(&t, key, sizeof(key), &item.entry), 0);
 }
 
+Test(topic, a_match_has_a_budget)
+{
+    static const char *const patterns[] = {"#.a", "*.a", "b.#"};
+    struct topic t;
+    struct item items[3] = {{.is_in = true}};
+    size_t hits = 0;
+    size_t budget = 0;
+    size_t needed = 0;
+
+    topic_init(&t);
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(topic_add(&t, patterns[i], 3, &items[i].entry), 0);
+    }
+    budget = 100;
+    cr_assert_eq(topic_match(&t, "b.a", 3, &budget, hit, &hits), 0);
+    cr_assert_eq(hits, 3U);
+    needed = 100 - budget;
+    /* The root and `#`; then `#`, `*`, `b` and its `#`. */
+    cr_assert_eq(needed, 6U);
+    budget = needed;
+    cr_assert_eq(topic_match(&t, "b.a", 3, &budget, hit, &hits), 0);
+    cr_assert_eq(hits, 6U);
+    cr_assert_eq(budget, 0U);
+    budget = needed - 1;
+    cr_assert_eq(topic_match(&t, "b.a", 3, &budget, hit, &hits), -QR_EBUSY);
+    cr_assert_eq(hits, 6U, "nothing of it was reported");
+    cr_assert_eq(budget, 0U);
+    for (size_t i = 0; i < 3; i++) {
+        topic_remove(&t, &items[i].entry);
+    }
+    topic_deinit(&t);
+}
+
 Test(topic, the_same_pattern_twice_is_two_entries)
 {
     struct topic t;
@@ -134,11 +175,11 @@ Test(topic, the_same_pattern_twice_is_two_entries)
     topic_init(&t);
     cr_assert_eq(topic_add(&t, "a.#", 3, &a.entry), 0);
     cr_assert_eq(topic_add(&t, "a.#", 3, &b.entry), 0);
-    topic_match(&t, "a.b", 3, hit, &hits);
+    match(&t, "a.b", 3, &hits);
     cr_assert_eq(hits, 2U);
     cr_assert_eq(a.seen, 1U);
     topic_remove(&t, &a.entry);
-    topic_match(&t, "a", 1, hit, &hits);
+    match(&t, "a", 1, &hits);
     cr_assert_eq(b.seen, 2U);
     cr_assert_eq(a.seen, 1U);
     topic_remove(&t, &b.entry);
@@ -259,7 +300,7 @@ Test(topic, agrees_with_the_definition_on_random_patterns)
         }
         item->is_in = !item->is_in;
         random_key(&rng, key, in_keys, 6);
-        topic_match(&t, key, strlen(key), hit, &hits);
+        match(&t, key, strlen(key), &hits);
         for (size_t i = 0; i < ENTRIES; i++) {
             bool expected =
                 items[i].is_in && naive_matches(items[i].pattern, key);
@@ -303,7 +344,7 @@ Test(topic, rows_of_hashes_cost_no_more_than_their_nodes)
     }
     for (size_t round = 0; round < 1000; round++) {
         hits = 0;
-        topic_match(&t, key, strlen(key), hit, &hits);
+        match(&t, key, strlen(key), &hits);
     }
     cr_assert_eq(hits, 127U);
     for (size_t i = 0; i < 127; i++) {
@@ -326,7 +367,7 @@ Test(topic, a_hundred_thousand_patterns_come_and_go)
         cr_assert_eq(topic_add(&t, pattern, strlen(pattern), &items[i].entry),
                      0);
     }
-    topic_match(&t, "device.77.x.13", 14, hit, &hits);
+    match(&t, "device.77.x.13", 14, &hits);
     cr_assert_eq(hits, 1U);
     cr_assert_eq(items[7713].seen, 1U);
     for (unsigned i = 0; i < 100000; i++) {

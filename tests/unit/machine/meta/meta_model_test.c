@@ -543,7 +543,9 @@ compare_routes(struct meta_machine *m, const struct meta_vhost *vhost,
         size_t count = 0;
 
         model_route(v, e, k, reached);
-        meta_route(m, x, MESSAGE_KEYS[k], strlen(MESSAGE_KEYS[k]), &route);
+        cr_assert_eq(
+            meta_route(m, x, MESSAGE_KEYS[k], strlen(MESSAGE_KEYS[k]), &route),
+            0);
         for (size_t i = 0; i < route.count; i++) {
             size_t q = (size_t)(route.queues[i]->name.data[1] - '0');
 

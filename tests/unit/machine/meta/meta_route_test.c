@@ -1,4 +1,6 @@
 /* Routing from end to end: every type, chains, cycles, no duplicates. */
+#include <quorate/error.h>
+
 #include "lib/harness.h"
 #include "world.h"
 
@@ -119,6 +121,56 @@ Test(meta_route, long_chains_are_followed_to_their_end)
     world_deinit(&w);
 }
 
+/* Pattern NUMBER of some that are dear to match with the key together. */
+static void
+put_dear(unsigned number, char pattern[QR_NAME_SIZE_MAX + 1])
+{
+    size_t size = 0;
+
+    for (unsigned word = 0; size + 4 <= QR_NAME_SIZE_MAX; word++) {
+        memcpy(pattern + size, word == number ? "#.*." : "#.a.", 4);
+        size += 4;
+    }
+    pattern[size - 1] = '\0';
+}
+
+static void
+put_dear_key(char key[QR_NAME_SIZE_MAX + 1])
+{
+    for (size_t i = 0; i < QR_NAME_SIZE_MAX; i++) {
+        key[i] = i % 2 == 0 ? 'a' : '.';
+    }
+    key[QR_NAME_SIZE_MAX] = '\0';
+}
+
+Test(meta_route, what_takes_too_long_is_refused)
+{
+    struct world w;
+    struct meta_route r;
+    char key[QR_NAME_SIZE_MAX + 1];
+
+    world_init_cluster(&w);
+    cr_assert_eq(world_queue(&w, "q"), META_OK);
+    for (unsigned i = 0; i < 40; i++) {
+        put_dear(i, key);
+        cr_assert_eq(world_bind(&w, "amq.topic", "q", key), META_OK);
+    }
+    put_dear_key(key);
+    meta_route_init(&r);
+    cr_assert_eq(meta_route(w.m, world_find_exchange(&w, "amq.topic"), key,
+                            strlen(key), &r),
+                 -QR_EBUSY);
+    cr_assert_eq(r.count, 0U);
+    cr_assert_eq(r.steps, (size_t)META_ROUTE_STEPS_MAX);
+    /* Of the budget, a shorter key takes a part. */
+    cr_assert_eq(
+        meta_route(w.m, world_find_exchange(&w, "amq.topic"), "a.a", 3, &r), 0);
+    cr_assert_gt(r.steps, 0U);
+    cr_assert_lt(r.steps, (size_t)META_ROUTE_STEPS_MAX);
+    meta_route_deinit(&r);
+    world_deinit(&w);
+}
+
 Test(meta_route, a_result_is_replaced_and_its_room_kept)
 {
     struct world w;
@@ -133,13 +185,15 @@ Test(meta_route, a_result_is_replaced_and_its_room_kept)
         cr_assert_eq(world_bind(&w, "amq.fanout", name, ""), META_OK);
     }
     meta_route_init(&r);
-    meta_route(w.m, world_find_exchange(&w, "amq.fanout"), "", 0, &r);
+    cr_assert_eq(
+        meta_route(w.m, world_find_exchange(&w, "amq.fanout"), "", 0, &r), 0);
     cr_assert_eq(r.count, 100U);
     room = r.queues;
-    meta_route(w.m, world_find_exchange(&w, "amq.fanout"), "", 0, &r);
+    cr_assert_eq(
+        meta_route(w.m, world_find_exchange(&w, "amq.fanout"), "", 0, &r), 0);
     cr_assert_eq(r.count, 100U);
     cr_assert_eq(r.queues, room);
-    meta_route(w.m, world_find_exchange(&w, ""), "q7", 2, &r);
+    cr_assert_eq(meta_route(w.m, world_find_exchange(&w, ""), "q7", 2, &r), 0);
     cr_assert_eq(r.count, 1U);
     cr_assert_eq(r.queues[0], world_find_queue(&w, "q7"));
     meta_route_deinit(&r);

@@ -323,7 +323,7 @@ world_route(struct world *w, const char *exchange, const char *key)
 
     cr_assert_not_null(from);
     meta_route_init(&route);
-    meta_route(w->m, from, key, strlen(key), &route);
+    cr_assert_eq(meta_route(w->m, from, key, strlen(key), &route), 0);
     if (route.count > 0) {
         qsort(route.queues, route.count, sizeof(route.queues[0]), by_name);
     }
