@@ -80,8 +80,10 @@ re_anchor(const struct raft *r, struct raft_append_entries *a)
 /* Guard 5, stale rejection. A rejection that a later acceptance overtook makes
  * next_index fall to the match index: an assertion, and without assertions
  * replication stalls. So does one of a follower that says to end below what we
- * know it to have: that was before. It is turned into an acknowledgement of
- * nothing. 79 of 920 runs. */
+ * know it to have: that was before, or it has lost entries (lost.c). It is
+ * turned into an acknowledgement of nothing. 79 of 920 runs. (One whose log
+ * ends at what it rejects or beyond, as after an install that failed, the
+ * library puts right itself before it would assert that there is none.) */
 static void
 mute_stale_rejection(const struct raft *r, const struct raft_message *m,
                      struct raft_append_entries_result *a)

@@ -442,3 +442,128 @@ Test(step, a_stale_rejection_does_not_stop_replication)
     stop(&r);
     raft_free(c.base);
 }
+
+/* ---- rejections, of any kind, in any state ---- */
+
+enum {
+    MATCH_MAX = 11, /* the leader's last entry: its barrier */
+    SNAPSHOT_INDEX = 8
+};
+
+static void
+time_out(struct replica *r, raft_time time)
+{
+    struct raft_event e;
+
+    memset(&e, 0, sizeof e);
+    e.type = RAFT_TIMEOUT;
+    cr_assert_eq(step(r, &e, time), 0);
+}
+
+/* R, which has 10 entries, leads term 2. */
+static void
+lead(struct replica *r, struct raft_buffer c)
+{
+    start(r, 1, 1, 9, c);
+    time_out(r, 10000);
+    for (unsigned round = 0; round < 2; round++) {
+        struct raft_message m = {.type = RAFT_REQUEST_VOTE_RESULT,
+                                 .server_id = 2};
+
+        m.request_vote_result.version = 2;
+        m.request_vote_result.term = 2;
+        m.request_vote_result.vote_granted = true;
+        m.request_vote_result.pre_vote = round == 0;
+        cr_assert_eq(receive(r, &m, 10001), 0);
+    }
+    cr_assert_eq(r->raft.state, RAFT_LEADER);
+    raft_free(r->update.entries.batch[0].batch);
+}
+
+/* Server 2 answers: it lacks REJECTED (0: nothing), its log ends at LAST. */
+static void
+answer(struct replica *r, raft_index rejected, raft_index last, raft_time time)
+{
+    struct raft_message m = {.type = RAFT_APPEND_ENTRIES_RESULT,
+                             .server_id = 2};
+
+    m.append_entries_result.term = 2;
+    m.append_entries_result.rejected = rejected;
+    m.append_entries_result.last_log_index = last;
+    cr_assert_eq(receive(r, &m, time), 0);
+}
+
+/* The leader forgets what comes before SNAPSHOT_INDEX. */
+static void
+compact(struct replica *r, struct raft_buffer *c)
+{
+    struct raft_event e;
+
+    memset(&e, 0, sizeof e);
+    e.type = RAFT_SNAPSHOT;
+    e.snapshot.metadata.index = SNAPSHOT_INDEX;
+    e.snapshot.metadata.term = 1;
+    e.snapshot.metadata.configuration_index = 1;
+    cr_assert_eq(
+        raft_configuration_decode(c, &e.snapshot.metadata.configuration), 0);
+    cr_assert_eq(step(r, &e, 10002), 0);
+}
+
+/* Bring server 2, which has acknowledged MATCH, into pipeline (0) or probe (1)
+ * state; and with COMPACTED take from the leader what it may ask for, so that
+ * from probe on it is sent a snapshot. */
+static void
+arrange(struct replica *r, struct raft_buffer *c, raft_index match,
+        bool is_probed, bool is_compacted)
+{
+    lead(r, *c);
+    answer(r, 0, match, 10002);
+    if (is_compacted) {
+        compact(r, c);
+    }
+    if (is_probed) { /* silent for two heartbeats */
+        time_out(r, 10200);
+        time_out(r, 10400);
+    }
+    cr_assert_eq(r->raft.state, RAFT_LEADER);
+}
+
+/* From a follower whose last entries have rotted, whose install has failed, or
+ * that speaks of another time, all of these may come; each twice. */
+static void
+reject_all(struct raft_buffer *c, raft_index match, bool is_probed,
+           bool is_compacted)
+{
+    for (raft_index rejected = 1; rejected <= MATCH_MAX + 1; rejected++) {
+        for (raft_index last = 0; last <= MATCH_MAX + 1; last++) {
+            struct replica r;
+            raft_index now;
+
+            arrange(&r, c, match, is_probed, is_compacted);
+            answer(&r, rejected, last, 10500);
+            answer(&r, rejected, last, 10500);
+            answer(&r, SNAPSHOT_INDEX, last, 10500);
+            time_out(&r, 10600);
+            cr_assert_eq(r.raft.state, RAFT_LEADER);
+            cr_assert_eq(raft_match_index(&r.raft, 2, &now), 0);
+            cr_assert_eq(now, match);
+            answer(&r, 0, MATCH_MAX, 10700); /* replication goes on */
+            cr_assert_eq(raft_match_index(&r.raft, 2, &now), 0);
+            cr_assert_eq(now, MATCH_MAX);
+            stop(&r);
+        }
+    }
+}
+
+Test(step, no_rejection_makes_the_library_doubt_what_it_knows)
+{
+    struct raft_buffer c = configuration(3, RAFT_VOTER);
+
+    for (raft_index match = 0; match <= MATCH_MAX; match++) {
+        reject_all(&c, match, false, false);
+        reject_all(&c, match, true, false);
+        reject_all(&c, match, false, true);
+        reject_all(&c, match, true, true);
+    }
+    raft_free(c.base);
+}
