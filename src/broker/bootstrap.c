@@ -176,8 +176,8 @@ drop_leftovers(struct broker *b)
         qr_group_id id = *(qr_group_id *)ring_at(&l.ids, i);
 
         log_info(b->log, "queue",
-                 "group %llu was deleted, or goes on without this node: "
-                 "dropping its replica",
+                 "group %llu was deleted, or goes on without this node, or its "
+                 "declaration has rotted: dropping its replica",
                  (unsigned long long)id);
         qr_host_forget(b->host, id);
     }

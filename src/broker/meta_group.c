@@ -27,7 +27,8 @@
 #include "shard/env.h"
 
 enum {
-    META_GROUP_MAGIC = 0x6d677270
+    META_GROUP_MAGIC = 0x6d677270,
+    META_ENTRY_HEAD_SIZE = 16 /* in front of a META_ENTRY */
 };
 
 struct meta_group {
@@ -36,7 +37,8 @@ struct meta_group {
     struct qr_group *raft;
     struct qr_standing standing;
     qr_index shard_applied[QR_SHARDS_MAX];
-    qr_index told; /* to the other nodes */
+    qr_index told;          /* to the other nodes */
+    qr_group_id group_next; /* what queues get that we propose; see propose() */
     /* What a shard was sent did not fit its mailbox: it needs it all. */
     bool is_behind[QR_SHARDS_MAX];
     struct buf echo; /* the entry that does nothing */
@@ -130,6 +132,9 @@ machine_apply(void *arg, const struct qr_entry *entry)
             meta_machine_apply(b->meta, entry->index, entry->time_ms,
                                entry->body->data, entry->body->size);
         }
+    } else if (entry->is_missing) {
+        meta_machine_pass(b->meta, entry->index, entry->lost_until,
+                          entry->time_ms);
     } else {
         meta_machine_apply(b->meta, entry->index, entry->time_ms, NULL, 0);
     }
@@ -137,11 +142,12 @@ machine_apply(void *arg, const struct qr_entry *entry)
         g->must_echo || (entry->is_leading && is_change(g, entry->body));
     for (uint16_t i = 1; i < b->env->shards; i++) {
         struct frame *f = frame_new(FRAME_CALL, BROKER_META_ENTRY);
-        uint8_t time[8];
+        uint8_t head[META_ENTRY_HEAD_SIZE];
 
-        put_u64le(time, entry->time_ms);
+        put_u64le(head, entry->time_ms);
+        put_u64le(head + 8, entry->lost_until);
         f->arg = entry->index;
-        frame_add(f, slice_copy(time, sizeof(time)));
+        frame_add(f, slice_copy(head, sizeof(head)));
         if (entry->body != NULL) {
             frame_add(f, slice_ref(entry->body));
         }
@@ -274,6 +280,31 @@ meta_group_free(struct meta_group **g)
 
 /* ---- frames ---- */
 
+/* Propose what F brings. The ids of queues are chosen here and not where the
+ * commands are applied: were an entry lost, all queues declared behind it would
+ * get other ids, and with these the logs of others. Whoever leads has applied
+ * all that was proposed before, so ids grow; those of proposals that came to
+ * nothing are left out. */
+static void
+propose(struct meta_group *g, const struct frame *f)
+{
+    struct meta_machine *meta = g->broker->meta;
+    struct slice content = frame_content(f);
+    struct slice piece;
+    struct buf stamped;
+
+    g->group_next = MAX(g->group_next, meta_group_next(meta));
+    buf_init(&stamped);
+    meta_machine_stamp(meta, &stamped, content.data, content.size,
+                       &g->group_next);
+    piece = slice_copy(stamped.data, stamped.size);
+    /* Refused (busy, or no longer the leader): the client proposes it again. */
+    (void)qr_group_propose(g->raft, &piece, 1);
+    slice_unref(&piece);
+    buf_deinit(&stamped);
+    slice_unref(&content);
+}
+
 static void
 on_propose(struct meta_group *g, struct address from, struct frame **frame)
 {
@@ -291,9 +322,7 @@ on_propose(struct meta_group *g, struct address from, struct frame **frame)
         return;
     }
     if (g->standing.is_leader) {
-        /* Refused (busy, or no longer the leader): the client proposes it
-         * again. */
-        (void)qr_group_propose(g->raft, f->content, f->content_count);
+        propose(g, f);
     } else if (to.node != 0 && to.node != b->env->node &&
                from.node == b->env->node) {
         /* Two nodes that take each other for the leader would send it back
@@ -343,12 +372,20 @@ static void
 on_entry(struct broker *b, const struct frame *f)
 {
     const struct slice *body = f->content_count > 1 ? &f->content[1] : NULL;
+    uint64_t time_ms;
+    qr_index lost_until;
 
     ASSERT(f->content_count > 0);
-    ASSERT(f->content[0].size == 8);
-    meta_machine_apply(b->meta, f->arg, get_u64le(f->content[0].data),
-                       body == NULL ? NULL : body->data,
-                       body == NULL ? 0 : body->size);
+    ASSERT(f->content[0].size == META_ENTRY_HEAD_SIZE);
+    time_ms = get_u64le(f->content[0].data);
+    lost_until = get_u64le(f->content[0].data + 8);
+    if (lost_until != 0) {
+        meta_machine_pass(b->meta, f->arg, lost_until, time_ms);
+    } else {
+        meta_machine_apply(b->meta, f->arg, time_ms,
+                           body == NULL ? NULL : body->data,
+                           body == NULL ? 0 : body->size);
+    }
     report_applied(b, f->arg);
 }
 

@@ -270,6 +270,7 @@ put_node(struct answer *a)
         record.meta_applied = meta.status.applied;
         record.meta_snapshot = meta.status.snapshot;
         record.meta_state = text_of(meta.status.state);
+        record.meta_blocked = meta.status.blocked;
     }
     record_put_node(&a->ready, &record);
 }

@@ -109,7 +109,7 @@ static const struct member node_members[] = {
     U64(node_record, meta_leader),  U64(node_record, meta_last),
     U64(node_record, meta_stored),  U64(node_record, meta_committed),
     U64(node_record, meta_applied), U64(node_record, meta_snapshot),
-    TEXT(node_record, meta_state),
+    TEXT(node_record, meta_state),  U64(node_record, meta_blocked),
 };
 
 static size_t

@@ -126,6 +126,7 @@ struct node_record {
     uint64_t meta_applied;
     uint64_t meta_snapshot;
     struct meta_text meta_state;
+    uint64_t meta_blocked; /* as a replica's `blocked` */
 };
 
 /* Append RECORD to B. */

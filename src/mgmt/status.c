@@ -1,5 +1,6 @@
 /* Nodes and groups: who runs, who leads, how far each replica is. */
 #include <quorate/version.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -300,6 +301,26 @@ find_leader(const struct gather *g, struct node_record *leader)
     return node;
 }
 
+/* The entry of the metadata that those who would have to apply it next do not
+ * have, nor anybody else; 0: there is none. */
+static qr_index
+meta_blocked(const struct gather *g)
+{
+    qr_index blocked = 0;
+    qr_index applied = 0;
+    struct node_record r;
+
+    for (size_t i = 0; i < g->targets_count; i++) {
+        struct cursor c = gather_bytes(g, i);
+
+        if (record_get_node(&c, &r)) {
+            blocked = MAX(blocked, r.meta_blocked);
+            applied = MAX(applied, r.meta_applied);
+        }
+    }
+    return applied < blocked ? blocked : 0;
+}
+
 static void
 put_pair(struct job *job, const char *name, struct meta_text value)
 {
@@ -322,8 +343,37 @@ put_number_pair(struct job *job, const char *name, uint64_t value)
     json_array_end(j);
 }
 
+/* What of the metadata has rotted everywhere; BLOCKED: the entry that nobody
+ * can apply, or 0. */
 static void
-put_basics(struct job *job, qr_node_id leader, const struct node_record *r)
+put_meta_losses(struct job *job, qr_index blocked)
+{
+    struct meta_losses losses;
+    char text[160];
+
+    meta_losses(broker_meta(job->mgmt->broker), &losses);
+    if (losses.count > 0) {
+        (void)snprintf(text, sizeof(text),
+                       "%llu, from %llu to %llu of its log: declarations or "
+                       "other changes are lost; compare the listings with "
+                       "what should be there",
+                       (unsigned long long)losses.count,
+                       (unsigned long long)losses.first,
+                       (unsigned long long)losses.last);
+        put_pair(job, "metadata_entries_lost", meta_text(text, strlen(text)));
+    }
+    if (blocked != 0) {
+        (void)snprintf(text, sizeof(text),
+                       "%llu has rotted on every node: nothing can be declared "
+                       "or changed before a disk that has it is put back",
+                       (unsigned long long)blocked);
+        put_pair(job, "metadata_entry_damaged", meta_text(text, strlen(text)));
+    }
+}
+
+static void
+put_basics(struct job *job, qr_node_id leader, const struct node_record *r,
+           qr_index blocked)
 {
     struct mgmt *m = job->mgmt;
     struct meta_machine *meta = broker_meta(m->broker);
@@ -351,6 +401,7 @@ put_basics(struct job *job, qr_node_id leader, const struct node_record *r)
 
         put_pair(job, "publishers_blocked", meta_text(reason, strlen(reason)));
     }
+    put_meta_losses(job, blocked);
     put_number_pair(job, "queues", meta_queues_count(meta));
     put_number_pair(job, "exchanges", meta_exchanges_count(meta));
     put_number_pair(job, "bindings", meta_bindings_count(meta));
@@ -368,7 +419,7 @@ cluster_gathered(struct gather *g, void *arg)
 
     p.last = node == 0 ? 0 : leader.meta_last;
     tables_begin(job);
-    put_basics(job, node, &leader);
+    put_basics(job, node, &leader, node == 0 ? meta_blocked(g) : 0);
     table_begin(job, "Nodes", "nodes",
                 "node id address state version uptime_s shards metadata term "
                 "commit applied lag role boot");

@@ -205,6 +205,103 @@ meta_apply_one(struct meta_machine *m, const uint8_t *body, size_t size)
     }
 }
 
+/* Behind the log in which entries were lost, ids go on above all that those can
+ * have given out: their queues' replicas may be in the store still. */
+static void
+meta_mend(struct meta_machine *m)
+{
+    if (m->torn != 0 && m->applied > m->torn) {
+        m->group_next += META_GROUPS_LOST_MAX * m->losses.count;
+        m->torn = 0;
+    }
+}
+
+void
+meta_machine_pass(struct meta_machine *m, qr_index index, qr_index until,
+                  uint64_t time_ms)
+{
+    struct meta_losses *l = &m->losses;
+
+    OBJ_CHECK(m, META_MACHINE_MAGIC);
+    ASSERT(index > m->applied);
+    ASSERT(until >= index);
+    m->applied = index;
+    m->time_ms = time_ms;
+    l->first = l->count == 0 ? index : l->first;
+    l->last = index;
+    l->time_ms = time_ms;
+    l->count++;
+    m->torn = MAX(m->torn, until);
+}
+
+void
+meta_losses(const struct meta_machine *m, struct meta_losses *out)
+{
+    OBJ_CHECK(m, META_MACHINE_MAGIC);
+    *out = m->losses;
+}
+
+/* Whether C declares a queue that M does not have. */
+static bool
+meta_is_new(struct meta_machine *m, const Meta__Command *c)
+{
+    const Meta__QueueDeclare *declare = c->queue_declare;
+    struct meta_vhost_record *vhost;
+
+    if (c->of_case != META__COMMAND__OF_QUEUE_DECLARE) {
+        return false;
+    }
+    vhost = meta_vhost_get(m, meta_field(&declare->vhost));
+    return vhost != NULL &&
+           meta_queue_get(vhost, meta_field(&declare->name)) == NULL;
+}
+
+/* One command, SIZE bytes at BODY. */
+static void
+meta_stamp_one(struct meta_machine *m, struct buf *out, const uint8_t *body,
+               size_t size, qr_group_id *next)
+{
+    Meta__Command *c = size <= META_COMMAND_SIZE_MAX
+                           ? meta__command__unpack(NULL, size, body)
+                           : NULL;
+    size_t packed;
+
+    if (c != NULL && meta_is_new(m, c)) {
+        c->queue_declare->group = (*next)++;
+        packed = meta__command__get_packed_size(c);
+        buf_put_varint(out, packed);
+        (void)meta__command__pack(c, buf_extend(out, packed));
+    } else {
+        buf_put_blob(out, body, size);
+    }
+    if (c != NULL) {
+        meta__command__free_unpacked(c, NULL);
+    }
+}
+
+void
+meta_machine_stamp(struct meta_machine *m, struct buf *out,
+                   const void *commands, size_t size, qr_group_id *next)
+{
+    struct cursor c;
+
+    OBJ_CHECK(m, META_MACHINE_MAGIC);
+    ASSERT(*next >= QR_GROUP_FIRST_QUEUE);
+    cursor_init(&c, commands, size);
+    while (cursor_left(&c) > 0) {
+        const uint8_t *at = c.at;
+        size_t left = cursor_left(&c);
+        size_t command_size = 0;
+        const uint8_t *command = cursor_blob(&c, &command_size);
+
+        if (command == NULL) {
+            buf_put(out, at, left);
+            return;
+        }
+        meta_stamp_one(m, out, command, command_size, next);
+    }
+}
+
 void
 meta_machine_apply(struct meta_machine *m, qr_index index, uint64_t time_ms,
                    const void *body, size_t size)
@@ -218,6 +315,7 @@ meta_machine_apply(struct meta_machine *m, qr_index index, uint64_t time_ms,
     ASSERT(index > m->applied);
     m->applied = index;
     m->time_ms = time_ms;
+    meta_mend(m);
     cursor_init(&c, body, size);
     while (cursor_left(&c) > 0) {
         command = cursor_blob(&c, &command_size);

@@ -218,6 +218,28 @@ void meta_machine_free(struct meta_machine **m);
 /* Apply the commands of one entry. */
 void meta_machine_apply(struct meta_machine *m, qr_index index,
                         uint64_t time_ms, const void *body, size_t size);
+/* The commands of entry INDEX are lost, as the only replica's can be. What they
+ * declared is not known; entries up to UNTIL were written by those who knew.
+ * So from the entry after UNTIL on no queue gets an id that they may have
+ * given out. TIME_MS: about when they were proposed. */
+void meta_machine_pass(struct meta_machine *m, qr_index index, qr_index until,
+                       uint64_t time_ms);
+
+/* Entries that were lost. */
+struct meta_losses {
+    uint64_t count; /* 0: the others are 0, too */
+    qr_index first;
+    qr_index last;
+    uint64_t time_ms; /* about when the last was proposed */
+};
+void meta_losses(const struct meta_machine *m, struct meta_losses *out);
+
+/* Append the SIZE bytes of COMMANDS to OUT; those that declare queues which are
+ * new to M name the group that it is to have, from *NEXT on, which grows. For
+ * the leader, before it proposes: so a queue has its id even if entries before
+ * that of its declaration are lost. Malformed bytes stay as they are. */
+void meta_machine_stamp(struct meta_machine *m, struct buf *out,
+                        const void *commands, size_t size, qr_group_id *next);
 void meta_machine_snapshot(const struct meta_machine *m, struct buf *out);
 /* Replace the state by what meta_machine_snapshot() wrote at INDEX; SIZE 0: by
  * the empty state. Events: on_queue_gone for queues that are no more (their

@@ -316,6 +316,11 @@ meta_declare_new(struct meta_machine *m, struct meta_vhost_record *vhost,
         return status;
     }
     ASSERT(m->group_next >= QR_GROUP_FIRST_QUEUE);
+    /* What the leader has chosen, unless that is taken. */
+    if (declare->group > m->group_next &&
+        declare->group - m->group_next < META_GROUPS_JUMP_MAX) {
+        m->group_next = declare->group;
+    }
     spec.group = m->group_next++;
     queue = meta_queue_create(m, vhost, &spec);
     out->group = spec.group;

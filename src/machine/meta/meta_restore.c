@@ -406,6 +406,21 @@ meta_read_list(struct meta_machine *m, struct cursor *c,
     }
 }
 
+static void
+meta_read_losses(struct meta_machine *m, struct cursor *c)
+{
+    struct meta_losses *l = &m->losses;
+
+    l->count = cursor_varint(c);
+    l->first = cursor_varint(c);
+    l->last = cursor_varint(c);
+    l->time_ms = cursor_varint(c);
+    m->torn = cursor_varint(c);
+    if (l->count == 0 || l->first == 0 || l->last < l->first) {
+        cursor_fail(c);
+    }
+}
+
 static int
 meta_read_state(struct meta_machine *m, const void *data, size_t size)
 {
@@ -434,6 +449,9 @@ meta_read_state(struct meta_machine *m, const void *data, size_t size)
     meta_read_list(m, &c, meta_read_vhost);
     meta_read_list(m, &c, meta_read_parameter);
     meta_read_list(m, &c, meta_read_session);
+    if (!c.bad && cursor_left(&c) > 0) {
+        meta_read_losses(m, &c);
+    }
     if (c.bad || cursor_left(&c) > 0 || node_next < m->node_next) {
         return -QR_EFORMAT;
     }

@@ -218,4 +218,11 @@ meta_machine_snapshot(const struct meta_machine *m, struct buf *out)
     meta_write_map(&m->vhosts, out, meta_write_vhost);
     meta_write_map(&m->parameters, out, meta_write_parameter);
     meta_write_sessions(m, out);
+    if (m->losses.count > 0) {
+        buf_put_varint(out, m->losses.count);
+        buf_put_varint(out, m->losses.first);
+        buf_put_varint(out, m->losses.last);
+        buf_put_varint(out, m->losses.time_ms);
+        buf_put_varint(out, m->torn);
+    }
 }

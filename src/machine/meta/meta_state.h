@@ -150,6 +150,12 @@ struct meta_arena {
     size_t used;
 };
 
+/* A lost entry cannot have declared more queues: a declaration has more than
+ * twenty bytes, a proposal at most QR_PROPOSAL_SIZE_MAX. */
+#define META_GROUPS_LOST_MAX ((qr_group_id)1 << 20)
+/* So far above the next id one may be chosen by the leader. */
+#define META_GROUPS_JUMP_MAX ((qr_group_id)1 << 40)
+
 struct meta_machine {
     unsigned magic;
     struct meta_events events;
@@ -158,6 +164,8 @@ struct meta_machine {
     char *cluster_name;
     size_t cluster_name_size;
     qr_group_id group_next;
+    struct meta_losses losses;
+    qr_index torn; /* after this entry ids jump over what was lost; 0: no */
     qr_node_id node_next;
     size_t nodes_live;
     size_t exchanges_count;

@@ -195,18 +195,29 @@ rot_file(void *arg, const char *name, uint64_t size)
     mem_free(data);
 }
 
-/* Message I rots on every node; all are down. */
+/* What is TEXT rots on every node; all are down. */
 static void
-rot(struct cluster *c, unsigned i)
+rot_text(struct cluster *c, const char *text)
 {
     for (size_t n = 0; n < c->count; n++) {
         struct rot r = {.disk = sim_node_disk(c->nodes[n], 0)};
         struct disk *disk = disk_sim_disk(r.disk);
 
-        body_of(i, r.body);
+        cr_assert_eq(strlen(text), BODY_SIZE);
+        memcpy(r.body, text, BODY_SIZE);
         cr_assert_eq(disk->ops->list(disk, rot_file, &r), 0);
         cr_assert_gt(r.count, 0);
     }
+}
+
+/* Message I does. */
+static void
+rot(struct cluster *c, unsigned i)
+{
+    char body[BODY_SIZE + 1];
+
+    body_of(i, body);
+    rot_text(c, body);
 }
 
 /* ---- nodes ---- */
@@ -428,4 +439,71 @@ Test(losses, a_queue_of_one_replica_loses_what_has_rotted_and_no_more)
     expect_held(&k, 1, 10, 4);
     client_close(&k);
     cluster_deinit(&c);
+}
+
+/* ---- metadata ---- */
+
+/* 24 bytes each, so that they are found on the disk. */
+static const char *const names[] = {
+    "first of the four queues", "second of the queues ...",
+    "third of the queues ....", "fourth of the queues ..."};
+
+static void
+expect_messages(struct cluster *c, const char *name, unsigned count)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof(text), "[\"%s\",%u]", name, count);
+    cr_expect(
+        cluster_says(c, 0, "list_queues -- name messages", EXIT_CODE_OK, text),
+        "%s", text);
+}
+
+/* Four queues with 1 to 4 messages; the declaration of LOST rots. */
+static void
+lose_declaration(size_t lost, uint16_t shards)
+{
+    struct cluster c;
+
+    cluster_init(&c, 1, shards);
+    for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
+        cluster_declare(&c, 0, 0, names[i]);
+        cluster_publish(&c, 0, 0, names[i], i + 1);
+    }
+    stop(&c);
+    rot_text(&c, names[lost]);
+    start(&c);
+    for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
+        if (i != lost) {
+            expect_messages(&c, names[i], i + 1);
+        }
+    }
+    SAYS(0, "cluster_status --", EXIT_CODE_OK, "\"metadata_entries_lost\",\"1");
+    SAYS(0, "cluster_status --", EXIT_CODE_OK, "[\"queues\",3]");
+    cluster_declare(&c, 0, 0, "another");
+    expect_messages(&c, "another", 0);
+    cluster_declare(&c, 0, 0, names[lost]);
+    expect_messages(&c, names[lost], 0);
+    cluster_publish(&c, 0, 0, names[lost], 2);
+    stop(&c);
+    start(&c);
+    expect_messages(&c, names[lost], 2);
+    expect_messages(&c, names[0 + (lost == 0)], 1 + (lost == 0));
+    SAYS(0, "cluster_status --", EXIT_CODE_OK, "\"metadata_entries_lost\",\"1");
+    cluster_deinit(&c);
+}
+
+Test(losses, a_lost_declaration_takes_no_other_queues_messages)
+{
+    lose_declaration(1, 1);
+}
+
+Test(losses, the_last_declaration_that_is_lost_leaves_no_id_behind)
+{
+    lose_declaration(3, 1);
+}
+
+Test(losses, a_lost_declaration_is_known_to_all_shards)
+{
+    lose_declaration(1, 2);
 }
