@@ -114,6 +114,7 @@ struct qr_group_status {
     qr_replica_id self;
     qr_node_id leader; /* 0 = unknown */
     bool is_leader;
+    bool is_lost;      /* state "lost" */
     bool is_changing;  /* a change of members is not yet committed: another
                           would be refused with -QR_EBUSY */
     const char *state; /* "leader", "follower", "candidate", "learner";

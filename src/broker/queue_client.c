@@ -394,6 +394,15 @@ queue_client_explain(const struct queue_client *q, struct broker_fault *fault)
             "delete the queue and declare it again",
             (int)queue->name.size, queue->name.data, (int)queue->vhost.size,
             queue->vhost.data, (unsigned long long)q->blocked);
+    } else if (q->is_lost && queue->members_count == 1) {
+        broker_fault_set(
+            fault, BROKER_INTERNAL,
+            "queue '%.*s' in vhost '%.*s' is lost: its state has rotted, and "
+            "it "
+            "has no other replica; put back an undamaged disk, or delete the "
+            "queue and declare it again",
+            (int)queue->name.size, queue->name.data, (int)queue->vhost.size,
+            queue->vhost.data);
     }
 }
 

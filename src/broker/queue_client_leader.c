@@ -429,6 +429,7 @@ client_on_resumed(struct queue_client *q, struct address from, struct frame *f)
               (unsigned long long)(client_now_ms(q) - q->resolving_ms));
     q->state = CLIENT_BOUND;
     q->blocked = 0;
+    q->is_lost = false;
     q->term = f->arg;
     q->attempts = 0;
     q->batches_sent = 0;
@@ -452,6 +453,7 @@ client_on_leader(struct queue_client *q, struct address from, struct frame *f)
     node = (qr_node_id)cursor_varint(&c);
     if (cursor_left(&c) > 0) {
         q->blocked = cursor_varint(&c);
+        q->is_lost = cursor_varint(&c) != 0;
     }
     if (q->state == CLIENT_BOUND) {
         if (from.node == q->leader ? node != q->leader || f->arg > q->term

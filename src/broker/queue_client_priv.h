@@ -70,6 +70,7 @@ struct queue_client {
     qr_node_id hint;       /* ask it first; 0 = none */
     qr_index blocked;      /* a replica said that nobody has this entry, which
                               it has to apply next; 0 = none */
+    bool is_lost;          /* a replica said that it has lost its memory */
     qr_term term;          /* of the leader bound to */
     uint32_t attempts;     /* since resolving began */
     uint64_t resolving_ms; /* since when */

@@ -195,6 +195,7 @@ send_leader(struct queue_group *g, struct address to)
     /* Elected but not yet serving: those who ask hear when it is. */
     buf_put_varint(&content, is_serving ? g->standing.leader : 0);
     buf_put_varint(&content, status.blocked);
+    buf_put_varint(&content, status.is_lost ? 1 : 0);
     frame_add(f, slice_copy(content.data, content.size));
     buf_deinit(&content);
     f->group = g->id;

@@ -89,6 +89,7 @@ qr_group_status(const struct qr_group *g, struct qr_group_status *out)
     out->committed = g->commit;
     out->snapshot = g->snapshot_index;
     out->is_leader = g->is_serving;
+    out->is_lost = g->is_lost;
     if (g->damage != NULL) {
         out->damaged = ranges_total(&g->damage->damaged);
         out->missing = ranges_total(&g->damage->missing);

@@ -232,6 +232,7 @@ struct meta_losses {
     qr_index last;
     uint64_t time_ms; /* about when the last was proposed */
 };
+/* What meta_machine_pass() was told, ever; part of the state. */
 void meta_losses(const struct meta_machine *m, struct meta_losses *out);
 
 /* Append the SIZE bytes of COMMANDS to OUT; those that declare queues which are

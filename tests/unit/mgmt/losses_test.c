@@ -441,6 +441,43 @@ Test(losses, a_queue_of_one_replica_loses_what_has_rotted_and_no_more)
     cluster_deinit(&c);
 }
 
+Test(losses, a_queue_whose_only_state_has_rotted_says_so_and_how_to_go_on)
+{
+    static const char tag[] = "a tag that is nowhere el";
+    struct broker_consume_spec spec = {.queue = meta_text("q", 1),
+                                       .tag = meta_text(tag, BODY_SIZE),
+                                       .prefetch = 1};
+    struct broker_queue_spec passive = {.name = meta_text("q", 1),
+                                        .is_passive = true};
+    struct cluster c;
+    struct client k;
+
+    ten(&c, 1, false);
+    client_open(&k, &c, 0);
+    broker_consume(k.broker, &k.connection, &spec, &k.consumer, &k.call);
+    await(&k);
+    snapshot(&c); /* has the tag */
+    client_close(&k);
+    stop(&c);
+    rot_text(&c, tag);
+    start(&c);
+    SAYS(0, "list_queues -- name state", EXIT_CODE_OK, "[\"q\",\"lost\"]");
+    client_open(&k, &c, 0);
+    broker_queue_declare(k.broker, &k.connection, &passive, &k.call);
+    await(&k);
+    cr_assert_eq(k.reply.fault.kind, BROKER_INTERNAL);
+    cr_assert(strstr(k.reply.fault.text, "'q' in vhost '/' is lost") != NULL,
+              "%s", k.reply.fault.text);
+    SAYS(0, "delete_queue -- q", EXIT_CODE_OK, "it had no leader");
+    cluster_declare(&c, 0, 0, "q");
+    publish(&k, 1, 3);
+    consume(&k, 0);
+    cluster_pass(&c, 1000);
+    expect_held(&k, 1, 3, 0);
+    client_close(&k);
+    cluster_deinit(&c);
+}
+
 /* ---- metadata ---- */
 
 /* 24 bytes each, so that they are found on the disk. */
