@@ -1,12 +1,13 @@
 """What a client that behaves badly costs, and what it does to one that behaves.
 
-  flood.py [--seconds S] [--nodes N] [--factor F] [KIND ...]
+  flood.py [--seconds S] [--nodes N] [--at NODE] [--factor F] [KIND ...]
 
-For each kind of hostile client: a fresh cluster, a client that behaves and is
-measured by itself first, then beside the hostile one, on the same node. It
-publishes with confirms and consumes, 16 messages of 1 KiB at a time. Prints a
-table; fails if the memory of the node grows by more than MEMORY_MAX, or the
-rate falls to less than a part of 1/F.
+For each kind of hostile client: a fresh cluster, a client that behaves, at
+node 1, where its queue has its leader, and is measured by itself first, then
+beside the hostile one, at NODE (default: 1). It publishes with confirms and
+consumes, 16 messages of 1 KiB at a time. Prints a table; fails if the memory of
+any node grows by more than MEMORY_MAX, or the rate falls to less than a part of
+1/F.
 """
 import argparse
 import multiprocessing
@@ -316,10 +317,11 @@ def run(kind, args):
     try:
         cluster.start()
         port = cluster.port(1)
-        pid = cluster.pid(1)
+        pids = [cluster.pid(n) for n in cluster.numbers]
         alone = measure(port, args.seconds)
-        before = rss(pid)
-        hostile = multiprocessing.Process(target=guarded, args=(kind, port))
+        before = max(rss(pid) for pid in pids)
+        hostile = multiprocessing.Process(target=guarded,
+                                          args=(kind, cluster.port(args.at)))
         hostile.start()
         peak = 0
         time.sleep(4 if kind.startswith("never") else 1)
@@ -330,7 +332,7 @@ def run(kind, args):
         end = time.monotonic() + args.seconds + 30
         beside = None
         while beside is None and time.monotonic() < end:
-            peak = max(peak, rss(pid))
+            peak = max(peak, *(rss(pid) for pid in pids))
             try:
                 beside = out.get(timeout=0.1)
             except multiprocessing.queues.Empty:
@@ -340,7 +342,7 @@ def run(kind, args):
         hostile.join()
         hostile = None
         time.sleep(2)
-        return alone, beside, before, peak, rss(pid)
+        return alone, beside, before, peak, max(rss(pid) for pid in pids)
     finally:
         if hostile is not None:
             hostile.kill()
@@ -353,6 +355,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--at", type=int, default=1)
     parser.add_argument("--factor", type=float, default=5)
     parser.add_argument("kinds", nargs="*", metavar="KIND",
                         choices=[*KINDS, []])
