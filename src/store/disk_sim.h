@@ -91,6 +91,8 @@ bool disk_sim_spoil(struct disk_sim *d, struct disk_sim_spot *out);
 /* The same for the sector at OFFSET of file NAME. -QR_ENOENT. */
 MUST_USE int disk_sim_spoil_at(struct disk_sim *d, const char *name,
                                uint64_t offset);
+/* All that could not be read can be again, and is as it was. */
+void disk_sim_heal(struct disk_sim *d);
 /* The machine stops for good after the next OPERATIONS (synchronous ones too,
  * which is what a start consists of): later ones that change something fail
  * with -QR_ESHUTDOWN, and requests stay in flight. Reads go on: one that failed

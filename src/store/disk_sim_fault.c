@@ -144,6 +144,22 @@ disk_sim_spoil_at(struct disk_sim *d, const char *name, uint64_t offset)
     return 0;
 }
 
+void
+disk_sim_heal(struct disk_sim *d)
+{
+    void **files;
+
+    OBJ_CHECK(d, SIM_MAGIC);
+    files = strmap_values_sorted(&d->files);
+    for (size_t i = 0; i < d->files.count; i++) {
+        struct sim_file *f = files[i];
+
+        mem_free(f->bad);
+        f->bad = NULL;
+    }
+    mem_free(files);
+}
+
 bool
 disk_sim_is_bad(const struct sim_file *f, uint64_t offset, uint64_t size)
 {

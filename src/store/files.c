@@ -152,6 +152,7 @@ choose_header(struct replay *rp, struct segment *seg,
             return rv[i];
         }
     }
+    rp->doubts += rv[0] == -QR_ECORRUPT || rv[1] == -QR_ECORRUPT;
     if (rv[0] != 0 && rv[1] != 0) {
         return rv[0] == -QR_ENOENT || rv[1] == -QR_ENOENT ? -QR_ENOENT
                                                           : -QR_ECORRUPT;
@@ -188,10 +189,11 @@ use_file(struct replay *rp, struct segment *seg, const struct segment_header *h)
     rp->used[rp->used_count++] = seg;
 }
 
-/* What SEG is, whose headers are lost, if it has SEQUENCE: true if batches or
- * a trailer prove that. */
-static bool
-restore_header(struct replay *rp, struct segment *seg, uint64_t sequence)
+/* SEG, whose headers are lost, has SEQUENCE, as its contents prove. FIRST: its
+ * first batch, or NULL if that is not known. */
+static void
+restore_header(struct replay *rp, struct segment *seg, uint64_t sequence,
+               const struct batch_header *first)
 {
     struct store *s = rp->store;
     struct segment_header h = {.version = QR_STORE_FORMAT,
@@ -199,35 +201,31 @@ restore_header(struct replay *rp, struct segment *seg, uint64_t sequence)
                                .shard = s->config.shard,
                                .sequence = sequence,
                                .size = seg->header.size};
-    struct batch_header first;
-    struct trailer t;
-    bool found = false;
-    uint32_t seed;
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     ASSERT(sequence > 0);
     memcpy(h.node_uuid, s->config.node_uuid, sizeof(h.node_uuid));
-    seed = segment_seed(&h);
-    if (s->disk->ops->read(seg->file, SEGMENT_DATA_AT, seg->sector,
-                           SECTOR_SIZE) == 0 &&
-        batch_header_decode(seg->sector, seed, &first)) {
-        h.batch_first = first.number;
-        h.chain = first.chain_before;
-        found = true;
+    if (first != NULL) {
+        h.batch_first = first->number;
+        h.chain = first->chain_before;
     }
-    if (!found && s->disk->ops->read(seg->file, h.size - TRAILER_SIZE,
-                                     seg->sector, TRAILER_SIZE) == 0) {
-        found = trailer_decode(seg->sector, seed, &t);
-    }
-    if (found) {
-        log_error(s->config.log, "store",
-                  "%s: its header is damaged; its contents tell that it is "
-                  "segment %llu",
-                  seg->name, (unsigned long long)sequence);
-        use_file(rp, seg, &h);
-        seg->is_restored = true;
-    }
-    return found;
+    log_error(s->config.log, "store",
+              "%s: its header is damaged; its contents tell that it is "
+              "segment %llu",
+              seg->name, (unsigned long long)sequence);
+    use_file(rp, seg, &h);
+    seg->is_restored = true;
+}
+
+/* The checksum seed that a segment of ours with SEQUENCE has. */
+static uint32_t
+seed_of(const struct store *s, uint64_t sequence)
+{
+    struct segment_header h = {.shard = s->config.shard, .sequence = sequence};
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    memcpy(h.node_uuid, s->config.node_uuid, sizeof(h.node_uuid));
+    return segment_seed(&h);
 }
 
 static bool
@@ -241,30 +239,50 @@ is_used(const struct replay *rp, uint64_t sequence)
     return false;
 }
 
-/* A file without a header: try what its trailer says, then every sequence that
- * it might have. */
+/* Try every sequence that SEG might have on its first batch. That is what was
+ * written first when the file was used last. */
 static bool
-identify(struct replay *rp, struct segment *seg)
+identify_by_batch(struct replay *rp, struct segment *seg)
 {
     struct store *s = rp->store;
     uint64_t limit = s->sequence_next + STRAY_SEQUENCES;
-    uint64_t claimed = 0;
+    struct batch_header first;
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
-    if (s->disk->ops->read(seg->file, seg->header.size - TRAILER_SIZE,
-                           seg->sector, TRAILER_SIZE) == 0) {
-        claimed = trailer_sequence(seg->sector);
-    }
-    if (claimed > 0 && !is_used(rp, claimed) &&
-        restore_header(rp, seg, claimed)) {
-        return true;
+    if (s->disk->ops->read(seg->file, SEGMENT_DATA_AT, seg->sector,
+                           SECTOR_SIZE) != 0) {
+        return false;
     }
     for (uint64_t i = limit; i-- > 1 && limit - i < STRAY_TRIES;) {
-        if (!is_used(rp, i) && restore_header(rp, seg, i)) {
+        if (batch_header_decode(seg->sector, seed_of(s, i), &first) &&
+            !is_used(rp, i)) {
+            restore_header(rp, seg, i, &first);
             return true;
         }
     }
     return false;
+}
+
+/* Believe what SEG's trailer says. It may be that of an earlier use, of which
+ * the first batch would tell if it could be read. */
+static bool
+identify_by_trailer(struct replay *rp, struct segment *seg)
+{
+    struct store *s = rp->store;
+    uint64_t sequence = 0;
+    struct trailer t;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    if (s->disk->ops->read(seg->file, seg->header.size - TRAILER_SIZE,
+                           seg->sector, TRAILER_SIZE) == 0) {
+        sequence = trailer_sequence(seg->sector);
+    }
+    if (sequence == 0 || is_used(rp, sequence) ||
+        !trailer_decode(seg->sector, seed_of(s, sequence), &t)) {
+        return false;
+    }
+    restore_header(rp, seg, sequence, NULL);
+    return true;
 }
 
 static int
@@ -340,11 +358,14 @@ replay_judge_files(struct replay *rp)
         }
     }
     for (size_t i = 0; i < rp->strays_count && rv == 0; i++) {
-        if (!identify(rp, rp->strays[i])) {
+        if (!identify_by_batch(rp, rp->strays[i]) &&
+            !identify_by_trailer(rp, rp->strays[i])) {
             rp->strays[strays++] = rp->strays[i];
         }
     }
     rp->strays_count = strays;
+    /* What cannot be read now might be of the next segments, and come back. */
+    s->sequence_next += rp->doubts;
     qsort(rp->used, rp->used_count, sizeof(*rp->used), by_sequence);
     return rv;
 }

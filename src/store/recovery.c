@@ -339,22 +339,41 @@ last_batch(const struct segment *seg, const struct segment *next)
     return next->header.batch_first - 1;
 }
 
-/* Two files cannot be the same part of the log; that is no rot. */
+/* Two files cannot be the same segment; that is no rot. */
 static int
 check_joint(struct replay *rp, const struct segment *seg,
             const struct segment *next)
 {
     ASSERT(seg != next);
     ASSERT(next->header.sequence >= seg->header.sequence);
-    if (next->header.sequence == seg->header.sequence ||
-        (next->header.batch_first != 0 &&
-         next->header.batch_first <= seg->batch_last)) {
+    if (next->header.sequence == seg->header.sequence) {
         return error_set(rp->err, QR_ECORRUPT,
                          "%s and %s claim the same place in the log: remove "
                          "the one that was copied",
                          seg->name, next->name);
     }
+    ASSERT(next->header.batch_first == 0 ||
+           seg->batch_last < next->header.batch_first);
     return 0;
+}
+
+/* A segment begins with the batch at which the log was when it was made. What
+ * earlier ones have from that number on could not be read then, and is no part
+ * of the log any more. */
+static void
+limit_batches(struct replay *rp)
+{
+    uint64_t max = UINT64_MAX;
+
+    OBJ_CHECK(rp->store, STORE_MAGIC);
+    for (size_t i = rp->used_count; i-- > 0;) {
+        struct segment *seg = rp->used[i];
+
+        seg->batch_max = max;
+        if (seg->header.batch_first != 0) {
+            max = MIN(max, seg->header.batch_first - 1);
+        }
+    }
 }
 
 /* The newest segment has been read: the log goes on from its end, or in another
@@ -391,14 +410,15 @@ static void
 count_header(struct replay *rp, const struct segment *before,
              const struct segment *seg)
 {
-    bool follows =
-        before != NULL && seg->header.sequence == before->header.sequence + 1;
+    bool follows = before != NULL &&
+                   (seg->header.sequence == before->header.sequence + 1 ||
+                    seg->header.batch_first == before->batch_last + 1);
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     if (!follows) {
         loss_uncounted(rp); /* between them was one that is free now */
     }
-    if (!seg->is_restored) {
+    if (!seg->is_restored && seg->batch_max >= seg->header.batch_first - 1) {
         loss_counts(rp, &seg->header.counts);
     }
 }
@@ -407,14 +427,19 @@ static int
 replay_segment(struct replay *rp, size_t i)
 {
     struct segment *seg = rp->used[i];
+    struct segment *before = i > 0 ? rp->used[i - 1] : NULL;
     struct segment *next = i + 1 < rp->used_count ? rp->used[i + 1] : NULL;
     const struct scan_sink sink = {replay_record, on_counts, on_hole, rp};
     int rv;
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
-    count_header(rp, i > 0 ? rp->used[i - 1] : NULL, seg);
-    rv = scan_segment(rp->store, seg, last_batch(seg, next), next == NULL,
-                      &sink, rp->err);
+    count_header(rp, before, seg);
+    rv =
+        scan_segment(rp->store, seg, MIN(last_batch(seg, next), seg->batch_max),
+                     next == NULL, &sink, rp->err);
+    if (rv == 0 && before != NULL) {
+        seg->batch_last = MAX(seg->batch_last, before->batch_last);
+    }
     if (rv == 0 && next != NULL) {
         rv = check_joint(rp, seg, next);
     }
@@ -469,6 +494,7 @@ replay_segments(struct replay *rp)
     bool known;
 
     OBJ_CHECK(s, STORE_MAGIC);
+    limit_batches(rp);
     for (size_t i = 0; i < rp->used_count; i++) {
         int rv = replay_segment(rp, i);
 

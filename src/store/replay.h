@@ -61,6 +61,7 @@ struct replay {
     size_t used_count;
     struct segment **strays; /* nobody knows what they are */
     size_t strays_count;
+    size_t doubts; /* headers of files that could not be read */
     struct loss *losses;
     uint32_t holes;           /* losses */
     uint32_t uncounted;       /* of those, the last ones */

@@ -13,7 +13,11 @@
  * be tried by itself. If header and mark, or items and a record, are both gone,
  * there is a hole in the log.
  *
- * A sector that cannot be read counts as rotten. */
+ * A sector that cannot be read counts as rotten. It may be read again at a
+ * later start, when the log has gone on without what it holds. Then the headers
+ * of later segments tell what is not part of the log any more. And where
+ * something behind the end cannot be read, nothing is written there, so that it
+ * cannot show up behind what was written since. */
 #include "store/scan.h"
 
 #include <string.h>
@@ -37,6 +41,7 @@ struct scan {
     uint64_t known_last; /* this batch was durable at least; 0: nobody knows */
     struct buf window;
     uint64_t window_at; /* offset of its first byte in the file */
+    uint64_t bad_at;    /* the last sector that could not be read */
     bool is_chained;    /* what came before the next batch is known */
     int failed;         /* the disk as a whole */
     struct error *err;
@@ -64,6 +69,7 @@ read_around(struct scan *sc, uint64_t offset, uint64_t size)
 
         if (rv == -QR_EIO) {
             memset(w->data + at, UNREADABLE, part);
+            sc->bad_at = MAX(sc->bad_at, offset + at);
         } else if (rv != 0) {
             sc->failed = rv;
         }
@@ -250,7 +256,7 @@ find_mark(struct scan *sc, uint64_t at, uint64_t from, uint64_t number,
     size -= BATCH_MARK_SIZE;
     if (data == NULL ||
         !batch_mark_decode(data + size, size, sc->seg->seed, &m) ||
-        m.number < number) {
+        m.number < number || m.number > sc->seg->batch_max) {
         return false;
     }
     *out = (struct found){end - m.size, m.number, m.size, m.chain};
@@ -273,13 +279,14 @@ find_batch(struct scan *sc, uint64_t at, uint64_t number, struct found *out)
     }
     if (trailer_decode(data, seg->seed, &t) &&
         t.sequence == seg->header.sequence) {
-        sc->known_last = MAX(sc->known_last, t.batch_last);
+        sc->known_last = MAX(sc->known_last, MIN(t.batch_last, seg->batch_max));
         return false;
     }
     /* What a torn write left behind may bear the very number, but none above
      * it. */
     if (at > seg->end && batch_header_decode(data, seg->seed, &h) &&
-        h.number > number && h.size <= seg->header.size - at) {
+        h.number > number && h.number <= seg->batch_max &&
+        h.size <= seg->header.size - at) {
         *out = (struct found){at, h.number, h.size, h.chain};
         return true;
     }
@@ -454,21 +461,25 @@ scan_batches(struct scan *sc)
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     seg->state = SEGMENT_ACTIVE;
     seg->end = SEGMENT_DATA_AT;
-    seg->batch_last = seg->header.batch_first - 1;
+    seg->batch_last = seg->header.batch_first == 0
+                          ? 0
+                          : MIN(seg->header.batch_first - 1, seg->batch_max);
     seg->chain_last = seg->header.chain;
     sc->is_chained = seg->header.batch_first != 0;
-    while (rv == 0) {
+    while (rv == 0 && seg->batch_last < seg->batch_max) {
         rv = scan_batch(sc);
         if (rv == -QR_ENOENT) {
             rv = skip_rot(sc);
         }
     }
-    if (rv != -QR_ENOENT) {
+    if (rv != 0 && rv != -QR_ENOENT) {
         return rv;
     }
-    if (!sc->is_newest && sc->known_last == 0) {
+    if (!sc->is_newest && rv != 0 && sc->known_last == 0) {
         tell_hole(sc, seg->batch_last + 1); /* or not: nothing tells */
     }
+    seg->is_broken =
+        seg->is_broken || (sc->is_newest && sc->bad_at >= seg->end);
     return 0;
 }
 
@@ -541,12 +552,14 @@ scan_index(struct scan *sc)
     if (sc->failed != 0) {
         return read_error(sc, at);
     }
-    if (!trailer_decode(data, seg->seed, &t) || !trailer_is_sane(seg, &t)) {
+    if (!trailer_decode(data, seg->seed, &t) || !trailer_is_sane(seg, &t) ||
+        t.batch_last > seg->batch_max) {
         return -QR_ENOENT;
     }
     if (t.has_no_index) {
         seg->has_index = true; /* in so far as it is sealed */
         sc->known_last = MAX(sc->known_last, t.batch_last);
+        seg->batch_max = MIN(seg->batch_max, t.batch_last);
         return -QR_ENOENT;
     }
     padded = sector_round_up(t.index_size);

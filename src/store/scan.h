@@ -26,11 +26,12 @@ struct scan_sink {
 };
 
 /* Tell SINK of the records of SEG, whose header is read; sets its end, last
- * batch, chain and counts, has_index if that is what was read, and is_broken
- * if there are holes. BATCH_LAST: the number of its last batch as far as
- * others know; 0 if not at all. IS_NEWEST: it is the last segment, so its log
- * may end in a torn batch. -QR_EIO and worse, with ERR, when the disk fails as
- * a whole. */
+ * batch, chain and counts, has_index if that is what was read, and is_broken if
+ * there are holes or what is behind its end cannot be read. BATCH_LAST: the
+ * number of its last batch as far as others know; 0 if not at all. No batch
+ * beyond SEG->batch_max is told of. IS_NEWEST: it is the last segment, so its
+ * log may end in a torn batch. -QR_EIO and worse, with ERR, when the disk fails
+ * as a whole. */
 MUST_USE int scan_segment(struct store *s, struct segment *seg,
                           uint64_t batch_last, bool is_newest,
                           const struct scan_sink *sink, struct error *err);

@@ -129,6 +129,7 @@ struct segment {
     uint64_t end;      /* where the next batch starts */
     uint64_t durable_end; /* of what is on the disk */
     uint64_t batch_last;
+    uint64_t batch_max; /* at a start: what follows is of later segments */
     uint32_t chain_last;
     struct log_counts counts_last; /* after its last batch */
     uint64_t records;              /* in it */

@@ -98,6 +98,9 @@ Test(disk_sim_fault, a_bad_sector_is_bad_until_it_is_written)
     cr_assert_eq(disk_sim_spoil_at(f.sim, "a", SIZE), -QR_ENOENT);
     cr_assert_eq(disk_sim_spoil_at(f.sim, "a", 7), 0);
     cr_assert_eq(read_a(&f, 0, 1, got), -QR_EIO);
+    disk_sim_heal(f.sim);
+    cr_assert_eq(read_a(&f, 0, SIZE, got), 0);
+    cr_assert_eq(memcmp(got, f.bytes, 512), 0);
     disk_sim_free(&f.sim);
 }
 
