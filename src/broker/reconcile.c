@@ -138,7 +138,8 @@ to_promote(const struct reconcile_view *v)
     for (size_t i = 0; i < v->members_count; i++) {
         if (v->members[i].member.role == QR_ROLE_VOTER) {
             voters++;
-        } else if (learner == 0 && v->members[i].is_up) {
+        } else if (learner == 0 && v->members[i].is_up &&
+                   !v->members[i].is_lost) {
             learner = v->members[i].member.id;
         }
     }
@@ -170,12 +171,12 @@ reconcile_next(const struct reconcile_view *v)
         step.kind = RECONCILE_REMOVE;
     } else if (must_tell(v)) {
         step.kind = RECONCILE_TELL;
-    } else if ((step.replica = to_renew(v)) != 0) {
-        step.kind = RECONCILE_RENEW;
     } else if ((step.replica = to_promote(v)) != 0) {
         step.kind = RECONCILE_PROMOTE;
     } else if ((step.replica = to_add(v)) != 0) {
         step.kind = RECONCILE_ADD;
+    } else if ((step.replica = to_renew(v)) != 0) {
+        step.kind = RECONCILE_RENEW;
     }
     return step;
 }
@@ -306,9 +307,9 @@ say(const struct reconciler *r, struct item *it,
     static const char *const what[] = {"",
                                        "removing replica",
                                        "",
-                                       "renewing the node of replica",
                                        "promoting replica",
-                                       "adding replica"};
+                                       "adding replica",
+                                       "renewing the node of replica"};
 
     if (step->kind == RECONCILE_TELL ||
         (it->said.kind == step->kind && it->said.replica == step->replica)) {

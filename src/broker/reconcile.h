@@ -68,10 +68,10 @@ struct reconcile_view {
 enum reconcile_kind {
     RECONCILE_NOTHING,
     RECONCILE_REMOVE,
-    RECONCILE_TELL,  /* the metadata what the members are */
-    RECONCILE_RENEW, /* the node of that replica is to join anew */
+    RECONCILE_TELL, /* the metadata what the members are */
     RECONCILE_PROMOTE,
-    RECONCILE_ADD
+    RECONCILE_ADD,
+    RECONCILE_RENEW /* the node of that replica is to join anew */
 };
 
 struct reconcile_step {
@@ -80,7 +80,8 @@ struct reconcile_step {
 };
 
 /* The next thing to do for V. Those that cannot serve go first: without them
- * the others need no larger majority. */
+ * the others need no larger majority. Nodes to be renewed go last: a queue may
+ * need them for long, and more nodes may be what helps. */
 struct reconcile_step reconcile_next(const struct reconcile_view *v);
 
 /* ---- doing it ---- */

@@ -223,6 +223,22 @@ Test(reconcile, renews_the_node_that_lost_its_metadata)
     expect(&r, RECONCILE_RENEW, qr_replica(B, 1));
 }
 
+Test(reconcile, makes_the_group_whole_before_it_renews_a_node)
+{
+    struct rig r = metadata();
+
+    r.view.members[1].is_lost = true;
+    r.view.wanted = 4;
+    r.view.candidates[3] = D;
+    r.view.candidates_count = 4;
+    expect(&r, RECONCILE_ADD, qr_replica(D, 1));
+    r.view.members_count = 4;
+    put(&r, 3, qr_replica(D, 1), QR_ROLE_LEARNER);
+    expect(&r, RECONCILE_PROMOTE, qr_replica(D, 1));
+    put(&r, 3, qr_replica(D, 1), QR_ROLE_VOTER);
+    expect(&r, RECONCILE_RENEW, qr_replica(B, 1));
+}
+
 Test(reconcile, renews_no_node_that_is_down)
 {
     struct rig r = metadata();
