@@ -142,6 +142,8 @@ read_next(struct qr_group *g, qr_index index, struct store_entry *e,
     case -QR_EIO:
         repair_note(g, index);
         return false;
+    case -QR_ESHUTDOWN: /* the disk does no more, so nothing goes on */
+        return false;
     default:
         UNREACHABLE("a committed entry is not there");
     }

@@ -182,7 +182,9 @@ store_read(struct store *s, qr_group_id group, qr_index index,
             rv = -QR_ECORRUPT;
         }
         if (rv != 0) {
-            note_damage(s, seg, group, &want, rv);
+            if (rv != -QR_ESHUTDOWN) {
+                note_damage(s, seg, group, &want, rv);
+            }
             return rv;
         }
         remember(s, group, &want, &data);

@@ -256,7 +256,8 @@ uint64_t store_current(const struct store *s);
 qr_term store_term(const struct store *s, qr_group_id group, qr_index index);
 /* Entry INDEX with a new reference in out->data (caller unrefs): from memory,
  * or with a blocking read. -QR_ENOENT; -QR_ECORRUPT, -QR_EIO: it is damaged now
- * (on_damage was called unless that was known). */
+ * (on_damage was called unless that was known); -QR_ESHUTDOWN: the (simulated)
+ * disk has stopped, which is nobody's damage. */
 MUST_USE int store_read(struct store *s, qr_group_id group, qr_index index,
                         struct store_entry *out);
 /* Whether store_read() would be served from memory. */
