@@ -145,7 +145,10 @@ secret_make(void)
 static void
 node_start(struct node *n, uint16_t dialled)
 {
-    struct peers_events events = {n, on_frame, on_link, on_unwelcome};
+    struct peers_events events = {.arg = n,
+                                  .on_frame = on_frame,
+                                  .on_link = on_link,
+                                  .on_unwelcome = on_unwelcome};
     struct peers_identity self = identity_of(1);
     struct secret secret = secret_make();
     struct peers_proof proof = {.secret = &secret};
