@@ -673,8 +673,9 @@ segments_mend(struct store *s)
         if (seg == NULL) {
             continue;
         }
-        if (seg->is_broken || seg->header.sequence == 0) {
-            /* What it tells must be told elsewhere first. */
+        if (seg->is_broken || seg->header.sequence == 0 || s->must_state) {
+            /* What it tells, or what is concluded now, must be told elsewhere
+             * first. */
             seg->kill_batch = s->batch_next;
         }
         if (seg->must_restore && seg->state != SEGMENT_FREE) {

@@ -472,7 +472,13 @@ settle_all(struct replay *rp)
             settle_tombstone(rp, life);
         } else if (life->seen[CONTROL_CREATED].segment == NULL &&
                    life->seen[CONTROL_LOST].segment == NULL) {
-            continue; /* deleted so long ago that even that is forgotten */
+            /* Deleted so long ago that even that is forgotten; unless what told
+             * of it was lost just now. Then it stays so: should that come back,
+             * what followed may be gone. */
+            if (rp->store->must_state) {
+                control_exhume(rp->store, life->group->log,
+                               rp->store->sequence_next - 1, NULL, 0);
+            }
         } else if (map_get(&rp->store->groups, life->group->id) == NULL) {
             settle(rp, life);
         } else {

@@ -1,5 +1,6 @@
 /* Sectors that could not be read at one start and can at the next, as with a
  * loose cable: by then the log has gone on without what they hold. */
+#include <quorate/error.h>
 #include <string.h>
 
 #include "lib/harness.h"
@@ -157,6 +158,33 @@ Test(again, a_file_that_comes_back_takes_nobodys_place)
     rig_must_open(&r);
     rig_settle(&r);
     rig_reopen(&r);
+    rig_deinit(&r);
+}
+
+/* Whose creation nobody knew is gone for good: what followed on it may have
+ * been thrown away since. */
+Test(again, a_group_that_was_gone_stays_gone)
+{
+    struct rig r;
+    struct store_group_info info;
+
+    rig_init(&r, 5);
+    fill(&r, 1, 2);
+    rig_create(&r, 17);
+    rig_settle(&r);
+    store_hard_state(r.store, 17, 3, 2);
+    rig_settle(&r);
+    fill(&r, 3, 4);
+    rig_close(&r);
+    spoil(&r, first, SEGMENT_DATA_AT + 2 * BATCH, SECTOR_SIZE);
+    rig_must_open(&r);
+    cr_assert_eq(store_group_info(r.store, 17, &info), -QR_ENOENT);
+    rig_settle(&r);
+    rig_close(&r);
+    disk_sim_heal(r.sim);
+    rig_must_open(&r);
+    cr_assert_eq(store_group_info(r.store, 17, &info), -QR_ENOENT);
+    cr_assert_eq(last_index(&r), 4);
     rig_deinit(&r);
 }
 
