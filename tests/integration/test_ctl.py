@@ -174,7 +174,8 @@ class CtlTest(ClusterTest):
             for row in rows:
                 self.assertEqual(
                     {"node", "role", "state", "term", "last", "stored",
-                     "applied", "commit", "snapshot", "lag"}, set(row))
+                     "applied", "commit", "snapshot", "lag", "damaged"},
+                    set(row))
                 self.assertEqual("voter", row["role"])
                 self.assertGreaterEqual(row["last"], row["stored"])
                 self.assertGreaterEqual(row["stored"], row["applied"])
