@@ -129,7 +129,6 @@ broker_consumer_cancel(struct broker_consumer *consumer,
     struct consumer_impl *c = consumer->impl;
 
     OBJ_CHECK(c, CONSUMER_MAGIC);
-    c->is_cancelled = true;
     queue_client_cancel(c->queue, c, call);
 }
 

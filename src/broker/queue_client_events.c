@@ -42,6 +42,9 @@ end_cancels(struct queue_client *q, uint64_t seq)
         if (ask->kind == QUEUE_CANCEL && ask->seq <= seq) {
             struct call_ref *call = ask->call;
 
+            if (ask->consumer != NULL) {
+                ask->consumer->is_cancelled = true;
+            }
             ask->call = NULL;
             client_ask_free(ask);
             call_end(&call, &reply);
@@ -264,13 +267,14 @@ on_delivery(struct queue_client *q, const struct queue_effect *e,
         return;
     }
     c->delivery_next++;
+    ask = client_ask_out(q);
+    if (c->is_cancelled || (c->is_get && (ask == NULL || ask->consumer != c))) {
+        /* Nobody waits for it any more: a leader that had not sent it was
+         * lost, and that the cancel was applied was heard before. */
+        queue_client_settle(q, c, d.id, d.id, BROKER_REQUEUE);
+        return;
+    }
     if (c->is_get) {
-        ask = client_ask_out(q);
-        if (ask == NULL || ask->consumer != c) {
-            /* Nobody waits for it any more. */
-            queue_client_settle(q, c, d.id, d.id, BROKER_REQUEUE);
-            return;
-        }
         ask->delivery = d;
         slice_unref(&ask->message);
         ask->message = slice_ref(message);

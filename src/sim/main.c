@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -372,6 +373,7 @@ keep(const struct options *o, const struct sim_plan *plan)
     struct buf b;
     int fd;
 
+    (void)mkdir(o->keep, 0777);
     (void)snprintf(path, sizeof(path), "%s/seed-%" PRIu64 ".plan", o->keep,
                    plan->seed);
     buf_init(&b);
