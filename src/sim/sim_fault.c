@@ -6,11 +6,15 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "broker/joining.h"
+#include "sim/sim_front.h"
 #include "sim/sim_world_priv.h"
 #include "store/disk_sim.h"
+#include "store/store.h"
 
 enum {
-    MS = 1000
+    MS = 1000,
+    STOP_TICK_US = 20 * MS,   /* as node_shard.c looks whether it may end, */
+    STOP_DRAIN_US = 2000 * MS /* and NODE_DRAIN_MS */
 };
 
 static uint32_t
@@ -120,6 +124,73 @@ begin_power_all(struct running *r)
         world_crash(r->world, i, true);
     }
     return true;
+}
+
+/* As daemon/node_shard.c does when it is asked to stop. */
+static bool
+begin_stop(struct running *r)
+{
+    struct world *w = r->world;
+    struct sim_node *n = victim_node(r);
+    struct sim_parts parts;
+
+    if (!sim_node_is_formed(n)) {
+        return false;
+    }
+    for (uint16_t s = 0; s < w->shards; s++) {
+        (void)sim_node_parts(n, s, &parts);
+        sim_front_stop(sim_node_front(n, s));
+        broker_shutdown(parts.broker);
+    }
+    r->boot = sim_env(w->sim, w->ids[victim(r)], 0)->boot;
+    r->until_us = sim_now_us(w->sim) + STOP_DRAIN_US;
+    again_after(r, STOP_TICK_US);
+    return true;
+}
+
+/* Whether node N has no clients, and nothing under way to its disks. */
+static bool
+is_drained(const struct world *w, const struct sim_node *n)
+{
+    struct sim_parts parts;
+    bool is_over = true;
+
+    for (uint16_t s = 0; s < w->shards; s++) {
+        is_over = is_over && sim_node_parts(n, s, &parts) &&
+                  sim_front_connections(sim_node_front(n, s)) == 0 &&
+                  store_is_idle(parts.store);
+    }
+    return is_over;
+}
+
+/* Whether R still waits for its node; something else may have ended it. */
+static bool
+is_stopping(const struct running *r)
+{
+    const struct world *w = r->world;
+
+    return sim_node_is_formed(victim_node(r)) &&
+           sim_env(w->sim, w->ids[victim(r)], 0)->boot == r->boot;
+}
+
+static void
+end_stop(struct running *r)
+{
+    struct world *w = r->world;
+    bool is_late = sim_now_us(w->sim) >= r->until_us;
+
+    if (r->step > 0) {
+        world_start(w, victim(r));
+    } else if (is_stopping(r) && !is_late &&
+               !is_drained(w, victim_node(r))) {
+        again_after(r, STOP_TICK_US);
+    } else {
+        if (is_stopping(r)) {
+            world_crash(w, victim(r), false);
+        }
+        r->step++;
+        again_after(r, r->fault->for_us);
+    }
 }
 
 /* They come back one by one. */
@@ -541,6 +612,7 @@ static const struct {
     [SIM_DISK_LOST] = {begin_disk_lost, end_crash, false},
     [SIM_ROLL_BACK] = {begin_roll_back, end_roll_back, false},
     [SIM_FORGET] = {begin_forget, end_forget, false},
+    [SIM_STOP] = {begin_stop, end_stop, true},
     [SIM_SPOIL] = {begin_rot, NULL, false},
 };
 
@@ -605,6 +677,13 @@ world_heal(struct world *w)
     w->echo = NULL;
     set_net(w);
     sim_heal(w->sim);
+    for (size_t i = 0; i < w->plan->faults_count; i++) {
+        struct running *r = &w->running[i];
+
+        if (r->is_on && r->fault->kind == SIM_STOP && is_stopping(r)) {
+            world_crash(w, victim(r), false);
+        }
+    }
     for (uint32_t i = 0; i < w->nodes_count; i++) {
         sim_node_set_disk_delay(w->nodes[i], (uint32_t)w->plan->disk_us);
         sim_pause(w->sim, w->ids[i], 0);

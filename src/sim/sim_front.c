@@ -39,6 +39,7 @@ struct sim_front {
     struct timer watch;
     bool is_memory_short;
     bool is_disk_short;
+    bool is_stopped;
     uint64_t accepted;
     char blocked[REASON_SIZE]; /* why publishers are held up, or "" */
 };
@@ -367,7 +368,7 @@ bool
 sim_front_is_ready(const struct sim_front *f)
 {
     OBJ_CHECK(f, FRONT_MAGIC);
-    return broker_is_ready(f->config.broker) &&
+    return broker_is_ready(f->config.broker) && !f->is_stopped &&
            f->conns_count < SIM_FRONT_CONNECTIONS_MAX;
 }
 
@@ -390,6 +391,25 @@ sim_front_connect(struct sim_front *f, struct sim_wire *w)
     f->conns_count++;
     sim_wire_attach(w, SIM_WIRE_SERVER, &events);
     sim_wire_poke(w, SIM_WIRE_SERVER);
+}
+
+void
+sim_front_stop(struct sim_front *f)
+{
+    struct list *it = NULL;
+    struct list *next = NULL;
+
+    OBJ_CHECK(f, FRONT_MAGIC);
+    f->is_stopped = true;
+    list_foreach_safe (it, next, &f->conns) {
+        struct conn *conn = list_entry(it, struct conn, link);
+
+        if (conn->amqp != NULL) {
+            amqp_connection_shutdown(conn->amqp);
+        } else {
+            conn_end(conn, SIM_WIRE_RESET);
+        }
+    }
 }
 
 size_t

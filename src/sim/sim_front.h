@@ -48,6 +48,8 @@ bool sim_front_is_ready(const struct sim_front *f);
 /* A client connects by W, whose server's end this takes; it is accepted in a
  * moment. */
 void sim_front_connect(struct sim_front *f, struct sim_wire *w);
+/* The node stops: nobody is let in any more, and everybody is told to go. */
+void sim_front_stop(struct sim_front *f);
 size_t sim_front_connections(const struct sim_front *f);
 
 /* What the node knows of the server's end of W. */

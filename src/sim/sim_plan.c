@@ -62,6 +62,7 @@ static const struct {
     [SIM_DISK_LOST] = {"disk_lost", FRAIL_NODE, NULL, NULL},
     [SIM_ROLL_BACK] = {"roll_back", FRAIL_NODE, NULL, NULL},
     [SIM_FORGET] = {"forget", FRAIL_NODE, "by", NULL},
+    [SIM_STOP] = {"stop", ANY_NODE, NULL, NULL},
     [SIM_SPOIL] = {"spoil", FRAIL_NODE, "sectors", NULL},
 };
 
@@ -152,6 +153,7 @@ pick_parameters(struct rng *rng, uint64_t nodes, struct sim_fault *f)
     case SIM_POWER:
     case SIM_DISK_LOST:
     case SIM_ROLL_BACK:
+    case SIM_STOP:
     case SIM_FAULT_KINDS:
     default:
         break;

@@ -51,6 +51,7 @@ enum sim_fault_kind {
     SIM_DISK_LOST,
     SIM_ROLL_BACK,
     SIM_FORGET,
+    SIM_STOP,
     SIM_FAULT_KINDS
 };
 

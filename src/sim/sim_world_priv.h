@@ -19,6 +19,8 @@ struct running {
     bool is_on;
     uint32_t step; /* of those that have several */
     bool was_blank;
+    uint32_t boot;     /* the start that is to end */
+    uint64_t until_us; /* it waits no longer */
     struct broker_call call;
 };
 
