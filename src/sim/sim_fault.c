@@ -181,8 +181,7 @@ end_stop(struct running *r)
 
     if (r->step > 0) {
         world_start(w, victim(r));
-    } else if (is_stopping(r) && !is_late &&
-               !is_drained(w, victim_node(r))) {
+    } else if (is_stopping(r) && !is_late && !is_drained(w, victim_node(r))) {
         again_after(r, STOP_TICK_US);
     } else {
         if (is_stopping(r)) {

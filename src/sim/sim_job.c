@@ -1,5 +1,5 @@
-/* See sim_job.h. Plans and results go as they are in memory: the child is a fork
- * of this process. A pipe catches what it says on standard error. */
+/* See sim_job.h. Plans and results go as they are in memory: the child is a
+ * fork of this process. A pipe catches what it says on standard error. */
 #include "sim/sim_job.h"
 
 #include <errno.h>

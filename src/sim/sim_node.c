@@ -6,16 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/ranges.h"
 #include "broker/broker.h"
 #include "broker/broker_priv.h"
 #include "broker/formation.h"
 #include "broker/queue_group.h"
-#include "machine/queue/queue_command.h"
 #include "sim/sim_front.h"
 #include "sim/sim_identity.h"
 #include "sim/sim_memory.h"
@@ -675,24 +672,6 @@ sim_node_transfer(struct sim_node *n, uint64_t pick, qr_node_id to)
 }
 
 uint64_t
-sim_node_messages(const struct sim_node *n, qr_group_id group)
-{
-    struct queue_counts counts;
-    struct queue_group *g = NULL;
-
-    if (sim_node_is_formed(n)) {
-        uint16_t shard = env_shard_of(group, n->config.shards);
-
-        g = map_get(&n->shards[shard].broker->groups, group);
-    }
-    if (g == NULL) {
-        return 0;
-    }
-    queue_machine_counts(queue_group_machine(g), &counts);
-    return counts.ready + counts.unsettled;
-}
-
-uint64_t
 sim_node_disk_bytes(const struct sim_node *n)
 {
     struct disk_sim_stats stats;
@@ -740,68 +719,4 @@ sim_node_front(const struct sim_node *n, uint16_t shard)
 {
     ASSERT(shard < n->config.shards);
     return n->is_up ? n->shards[shard].front : NULL;
-}
-
-uint64_t
-sim_node_queue_groups(const struct sim_node *n)
-{
-    uint64_t mask = 0;
-
-    for (uint16_t i = 0; sim_node_is_formed(n) && i < n->config.shards; i++) {
-        struct queue_group *g;
-        uint64_t id;
-        size_t pos;
-
-        map_foreach (&n->shards[i].broker->groups, pos, id, g) {
-            if (id >= QR_GROUP_FIRST_QUEUE && id < QR_GROUP_FIRST_QUEUE + 64) {
-                mask |= 1ULL << (id - QR_GROUP_FIRST_QUEUE);
-            }
-        }
-    }
-    return mask;
-}
-
-bool
-sim_node_queue_state(const struct sim_node *n, qr_group_id group,
-                     qr_index *applied, struct buf *state)
-{
-    struct broker *b;
-    struct queue_group *g;
-    struct qr_group_status status;
-    struct ranges live;
-
-    if (!sim_node_is_formed(n)) {
-        return false;
-    }
-    b = n->shards[env_shard_of(group, n->config.shards)].broker;
-    g = map_get(&b->groups, group);
-    if (g == NULL || queue_group_raft(g) == NULL) {
-        return false;
-    }
-    qr_group_status(queue_group_raft(g), &status);
-    *applied = status.applied;
-    if (state == NULL) {
-        return true;
-    }
-    ranges_init(&live);
-    queue_machine_snapshot(queue_group_machine(g), state, &live);
-    ranges_deinit(&live);
-    return true;
-}
-
-bool
-sim_node_meta_state(const struct sim_node *n, uint16_t shard, qr_index *applied,
-                    struct buf *state)
-{
-    struct broker *b;
-
-    if (!sim_node_is_formed(n)) {
-        return false;
-    }
-    b = n->shards[shard].broker;
-    *applied = meta_applied(b->meta);
-    if (state != NULL) {
-        meta_machine_snapshot(b->meta, state);
-    }
-    return true;
 }

@@ -3,6 +3,7 @@
  * all that was confirmed must have been acknowledged within SETTLE_S. */
 #include "sim/sim_world.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,9 @@
 #include "sim/sim_world_priv.h"
 
 enum {
+    MEMORY_SHARD_MAX = 8 << 20,
+    MEMORY_CLIENT_MAX = 1 << 20, /* buffers of both ends */
+    LEAK_MAX = 512 << 10, /* OpenSSL keeps what it made at its first use */
     US = 1000000,
     SETTLE_S = 60,
     SCRUB_RATE = 1 << 20,
@@ -168,8 +172,8 @@ has_changed(const struct world *w, const struct state *states, uint32_t count,
     for (uint32_t i = 0; i < count; i++) {
         uint64_t boot = sim_env(w->sim, w->ids[states[i].node], 0)->boot;
 
-        now = (now ^ (states[i].replica + (boot << 8) +
-                      (states[i].applied << 24))) *
+        now = (now ^
+               (states[i].replica + (boot << 8) + (states[i].applied << 24))) *
               1099511628211U;
     }
     is_new = now != *mark;
@@ -319,6 +323,42 @@ run_until(struct world *w, uint64_t until_us)
         }
     }
     return w->check.violation[0] == '\0';
+}
+
+/* ---- memory ---- */
+
+/* What the allocator has given out. */
+static uint64_t
+memory_in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
+}
+
+/* I12: what the nodes use at rest. Their disks, and what the checker knows of
+ * messages, is the simulator's own. */
+static void
+check_memory(struct world *w, uint64_t before)
+{
+    uint64_t own = w->check.messages.capacity * sizeof(struct sim_message);
+    uint64_t most = (uint64_t)w->nodes_count * w->shards * MEMORY_SHARD_MAX +
+                    (uint64_t)w->clients_count * MEMORY_CLIENT_MAX;
+    uint64_t used;
+
+    for (uint32_t i = 0; i < w->nodes_count; i++) {
+        own += sim_node_disk_bytes(w->nodes[i]);
+    }
+    own += before;
+    used = memory_in_use();
+    w->result->memory = used > own ? used - own : 0;
+    if (w->result->memory > most) {
+        sim_check_violate(&w->check,
+                          "I12: %u nodes use %llu bytes at rest, more than "
+                          "%llu",
+                          w->nodes_count, (unsigned long long)w->result->memory,
+                          (unsigned long long)most);
+    }
 }
 
 /* ---- at rest ---- */
@@ -519,15 +559,21 @@ live(struct world *w)
     }
     settle(w);
     rest(w);
+    if (w->check.violation[0] == '\0') {
+        check_memory(w, w->memory_before);
+    }
 }
 
 void
 sim_world_run(const struct sim_world_config *config,
               struct sim_world_result *out)
 {
+    uint64_t before = memory_in_use();
     struct world *w = mem_zalloc(1, sizeof(*w));
+    uint64_t after;
 
     memset(out, 0, sizeof(*out));
+    w->memory_before = before;
     w->config = config;
     w->plan = config->plan;
     w->result = out;
@@ -551,4 +597,11 @@ sim_world_run(const struct sim_world_config *config,
     sim_free(&w->sim);
     mem_free(w->running);
     mem_free(w);
+    after = memory_in_use();
+    out->leaked = after > before ? after - before : 0;
+    if (out->leaked > LEAK_MAX && out->violation[0] == '\0') {
+        (void)snprintf(out->violation, sizeof(out->violation),
+                       "I12: %llu bytes are left of all that was freed",
+                       (unsigned long long)out->leaked);
+    }
 }

@@ -33,6 +33,8 @@ struct sim_world_result {
     uint64_t frames_lost;
     uint64_t frames_twice;
     uint64_t comparisons; /* of replicas' states */
+    uint64_t memory;      /* that the nodes use at rest, in bytes */
+    uint64_t leaked;      /* bytes that nobody freed when all was over */
 };
 
 /* Run the world that CONFIG describes to its end, or to the first violation. */

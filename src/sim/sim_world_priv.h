@@ -45,8 +45,9 @@ struct world {
     uint16_t shards;
     struct sim_client *clients[SIM_PLAN_CLIENTS_MAX];
     uint32_t clients_count;
-    uint32_t queues; /* that lose nothing */
-    uint32_t lossy;  /* so many more, which clients delete and purge */
+    uint32_t queues;        /* that lose nothing */
+    uint64_t memory_before; /* in use when the run began */
+    uint32_t lossy;         /* so many more, which clients delete and purge */
     /* Faults. */
     uint64_t compared[WORLD_GROUPS_MAX + 1]; /* what replicas were at, then */
     struct running *running;                 /* plan->faults_count */

@@ -66,3 +66,27 @@ Test(sim_world, clusters_of_every_size_work)
         cr_assert_gt(result.delivered, 0);
     }
 }
+
+/* What a hundred seconds of connections, publishes and deliveries leave, four
+ * hundred leave, but for buffers that have grown: thousands of messages, of
+ * which 500 bytes each would show. */
+Test(sim_world, memory_does_not_grow_with_what_was_done)
+{
+    struct sim_wishes wishes = {
+        .seed = 5, .nodes = 3, .shards = 1, .clients = 6, .seconds = 100};
+    struct sim_plan *plan = mem_zalloc(1, sizeof(*plan));
+    struct sim_world_config config = {.plan = plan};
+    struct sim_world_result results[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        sim_plan_make(plan, &wishes);
+        plan->faults_count = 0;
+        sim_world_run(&config, &results[i]);
+        cr_assert_str_eq(results[i].violation, "");
+        wishes.seconds *= 4;
+    }
+    mem_free(plan);
+    cr_assert_gt(results[1].published, results[0].published + 6000);
+    cr_assert_lt(results[1].memory, results[0].memory + (3 << 20));
+    cr_assert_lt(results[1].leaked, 16 << 10);
+}
