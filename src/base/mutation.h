@@ -15,7 +15,8 @@
     X(no_hold, "messages do not wait for what they promise to be durable") \
     X(early_report, "what is not yet durable counts as stored")            \
     X(forget_vote, "the vote is not stored with the term")                 \
-    X(old_term, "a leader commits entries of old terms by counting")       \
+    X(old_term, "a leader counts, confirms entries of old terms")          \
+    X(reuse_id, "who lost its memory goes on under its id")                \
     X(replay_effects, "every replica performs effects, replay included")   \
     X(drop_dedup, "a queue's snapshot lacks the publishers' numbers")      \
     X(drop_resend, "a new leader does not resend what consumers hold")     \

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "consensus/internal.h"
 
 void
@@ -175,7 +176,8 @@ apply_next(struct qr_group *g)
     entry.index = index;
     entry.term = e.term;
     entry.is_leading =
-        replica_is_leader(g) && e.term == raft_current_term(&g->raft);
+        replica_is_leader(g) &&
+        (e.term == raft_current_term(&g->raft) || MUTATION(old_term));
     if (e.type == RAFT_COMMAND && e.data.size >= ENTRY_HEADER_SIZE) {
         size_t size = e.data.size - ENTRY_HEADER_SIZE;
 

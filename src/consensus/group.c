@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/mutation.h"
 #include "consensus/internal.h"
 
 enum {
@@ -229,7 +230,7 @@ begin(struct qr_group *g, const struct qr_group_config *config)
         g->host->has_amnesia && !config->is_volatile && !config->is_fresh;
 
     OBJ_CHECK(g, GROUP_MAGIC);
-    if (has_amnesia && !is_alone(config)) {
+    if (has_amnesia && !is_alone(config) && !MUTATION(reuse_id)) {
         group_lose(g);
         return;
     }
@@ -284,6 +285,11 @@ recover(struct qr_group *g, const struct qr_group_config *config,
         return 0;
     }
     stored = header_self(&info.header);
+    if (info.is_lost && MUTATION(reuse_id)) {
+        (void)store_group_delete(g->host->store, g->id);
+        begin(g, config);
+        return 0;
+    }
     if (info.is_lost && (stored == 0 || stored == config->self)) {
         group_lose(g);
         return 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mutation.h"
 
 void
 starts_push(struct starts *s, uint64_t process)
@@ -24,7 +25,7 @@ starts_is_rolled_back(const struct starts *s, const struct start_seen *seen)
 {
     uint32_t back;
 
-    if (seen->boot == 0) {
+    if (seen->boot == 0 || MUTATION(reuse_id)) {
         return false;
     }
     if (s->boot < seen->boot) {

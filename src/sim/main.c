@@ -74,6 +74,8 @@ static const char usage[] =
     "      --nodes N      1 to 7; 0: the seed picks\n"
     "      --shards N     1 or 2; 0: the seed picks\n"
     "      --clients N    1 to 12; 0: the seed picks\n"
+    "      --busy         clients never rest\n"
+    "      --stress       nor do they, and elections, power cuts, slow disks\n"
     "      --plan FILE    this plan instead of a seed's\n"
     "      --without LIST leave these faults away, as in 3,7-9\n"
     "      --only LIST    leave all others away; 0 leaves none\n"
@@ -192,6 +194,12 @@ set_option(struct options *o, int option, const char *text)
     case 'f':
         o->is_first = true;
         return GO_ON;
+    case 'b':
+        o->wishes.is_busy = true;
+        return GO_ON;
+    case 's':
+        o->wishes.is_stress = true;
+        return GO_ON;
     case 'g':
         o->goes_on = true;
         return GO_ON;
@@ -240,6 +248,8 @@ parse(int argc, char **argv, struct options *o)
         {"mutation", required_argument, NULL, 'm'},
         {"first", no_argument, NULL, 'f'},
         {"go-on", no_argument, NULL, 'g'},
+        {"busy", no_argument, NULL, 'b'},
+        {"stress", no_argument, NULL, 's'},
         {"twice", no_argument, NULL, '2'},
         {"quiet", no_argument, NULL, 'q'},
         {"help", no_argument, NULL, 'h'},
@@ -350,6 +360,12 @@ put_command(const struct options *o, const struct sim_plan *plan,
         }
         if (o->wishes.nodes != 0) {
             buf_putf(out, " --nodes %" PRIu64, o->wishes.nodes);
+        }
+        if (o->wishes.is_busy) {
+            buf_putf(out, " --busy");
+        }
+        if (o->wishes.is_stress) {
+            buf_putf(out, " --stress");
         }
         if (o->wishes.shards != 0) {
             buf_putf(out, " --shards %" PRIu64, o->wishes.shards);

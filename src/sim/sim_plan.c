@@ -27,7 +27,10 @@ enum {
     RECOVERY_CHANGES_MAX = 12,
     LONG_EXTRA_S = 20,
     PAUSE_US_MAX = 5 * US,
-    FORGET_US_MIN = JOIN_LOST_MS * 1000 / 2
+    FORGET_US_MIN = JOIN_LOST_MS * 1000 / 2,
+    STRESS_DISK_US_MIN = 2000,
+    STRESS_DISK_US_MAX = 20000,
+    STRESS_FRAMES = 16
 };
 
 /* Whom a fault may befall. */
@@ -204,18 +207,14 @@ pick_kind(struct rng *rng, const uint64_t weights[SIM_FAULT_KINDS],
     return (enum sim_fault_kind)i;
 }
 
+/* Faults of kinds that have WEIGHTS, whose sum is SUM, one every EVERY_US, of
+ * up to LENGTH_US, until the plan's end. */
 static void
-make_faults(struct sim_plan *p, struct rng *rng)
+add_faults(struct sim_plan *p, struct rng *rng,
+           const uint64_t weights[SIM_FAULT_KINDS], uint64_t sum,
+           uint64_t every_us, uint64_t length_us)
 {
-    uint64_t weights[SIM_FAULT_KINDS];
-    uint64_t sum = pick_weights(rng, weights);
-    /* Now and then a storm: elections upon elections, starts upon starts. */
-    uint64_t every_us = rng_chance(rng, 200000)
-                            ? rng_between(rng, US / 50, US / 10)
-                            : rng_between(rng, US / 10, 2ULL * US);
-    uint64_t length_us = some_time(rng, 16ULL * US);
     uint64_t at = FIRST_US;
-    bool has_long = rng_chance(rng, 120000) && p->nodes > 1;
 
     while (sum > 0 && at < p->end_us &&
            p->faults_count < SIM_PLAN_FAULTS_MAX - 1) {
@@ -229,6 +228,43 @@ make_faults(struct sim_plan *p, struct rng *rng)
         pick_parameters(rng, p->nodes, f);
         at += 1 + rng_below(rng, 2 * every_us);
     }
+}
+
+/* What is written is long under way, and often lost; leaders are made and
+ * deposed all the time. */
+static void
+make_stress(struct sim_plan *p, struct rng *rng)
+{
+    static const uint64_t weights[SIM_FAULT_KINDS] = {
+        [SIM_WEATHER] = 2,   [SIM_CRASH] = 4,    [SIM_POWER] = 16,
+        [SIM_POWER_ALL] = 8, [SIM_RECOVERY] = 2, [SIM_HALVES] = 8,
+        [SIM_ONE_WAY] = 4,   [SIM_PAUSE] = 2,    [SIM_SLOW_DISK] = 4,
+        [SIM_TRANSFER] = 6};
+    uint64_t every_us = rng_between(rng, US / 50, US / 8);
+    uint64_t length_us = some_time(rng, 2ULL * US);
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < SIM_FAULT_KINDS; i++) {
+        sum += weights[i];
+    }
+    p->disk_us = rng_between(rng, STRESS_DISK_US_MIN, STRESS_DISK_US_MAX);
+    fault_add(p, SIM_DUPLICATES, FIRST_US, p->end_us)->a = STRESS_FRAMES;
+    add_faults(p, rng, weights, sum, every_us, length_us);
+}
+
+static void
+make_faults(struct sim_plan *p, struct rng *rng)
+{
+    uint64_t weights[SIM_FAULT_KINDS];
+    uint64_t sum = pick_weights(rng, weights);
+    /* Now and then a storm: elections upon elections, starts upon starts. */
+    uint64_t every_us = rng_chance(rng, 200000)
+                            ? rng_between(rng, US / 50, US / 10)
+                            : rng_between(rng, US / 10, 2ULL * US);
+    uint64_t length_us = some_time(rng, 16ULL * US);
+    bool has_long = rng_chance(rng, 120000) && p->nodes > 1;
+
+    add_faults(p, rng, weights, sum, every_us, length_us);
     if (has_long) { /* nodes are given up */
         struct sim_fault *f =
             fault_add(p, SIM_HALVES, p->end_us,
@@ -257,12 +293,17 @@ sim_plan_make(struct sim_plan *p, const struct sim_wishes *wishes)
     p->shards = wishes->shards != 0 ? wishes->shards : size;
     size = rng_between(&rng, 2, SIM_PLAN_CLIENTS_MAX);
     p->clients = wishes->clients != 0 ? wishes->clients : size;
+    p->busy = wishes->is_busy || wishes->is_stress ? 1 : 0;
     p->end_us = wishes->seconds * US;
     p->disk_us = rng_between(&rng, 100, DISK_US_MAX);
     p->snapshot_bytes = rng_between(&rng, 4 << 10, 256 << 10);
     p->snapshot_entries = rng_between(&rng, 20, 2000);
     p->frail = rng_between(&rng, 1, p->nodes);
-    make_faults(p, &rng);
+    if (wishes->is_stress) {
+        make_stress(p, &rng);
+    } else {
+        make_faults(p, &rng);
+    }
 }
 
 /* ---- printing ---- */
@@ -299,6 +340,9 @@ sim_plan_print(const struct sim_plan *p, struct buf *out)
              "seed=%" PRIu64 " nodes=%" PRIu64 " shards=%" PRIu64
              " clients=%" PRIu64,
              p->seed, p->nodes, p->shards, p->clients);
+    if (p->busy != 0) {
+        buf_putf(out, " busy=%" PRIu64, p->busy);
+    }
     print_time(out, "end", p->end_us);
     print_time(out, "disk", p->disk_us);
     buf_putf(out,
@@ -391,6 +435,9 @@ set_head(struct sim_plan *p, struct rest key, struct rest value)
     }
     if (is_word(key, "clients")) {
         return get_number(value, SIM_PLAN_CLIENTS_MAX, &p->clients);
+    }
+    if (is_word(key, "busy")) {
+        return get_number(value, 1, &p->busy);
     }
     if (is_word(key, "end")) {
         return get_time(value, &p->end_us);

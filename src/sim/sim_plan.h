@@ -70,6 +70,7 @@ struct sim_plan {
     uint64_t nodes;
     uint64_t shards;
     uint64_t clients;
+    uint64_t busy;    /* 1: clients never rest; 0: the seed says how they do */
     uint64_t end_us;  /* of the faults */
     uint64_t disk_us; /* most that a write takes */
     uint64_t snapshot_bytes;
@@ -87,6 +88,10 @@ struct sim_wishes {
     uint64_t shards;
     uint64_t clients;
     uint64_t seconds; /* not 0 */
+    bool is_busy;     /* clients never rest */
+    /* Busy clients, slow disks, and one short fault after the other of those
+     * that cut power and make elections. */
+    bool is_stress;
 };
 
 /* The plan of WISHES->seed. */

@@ -307,3 +307,26 @@ rest_is_remembered(const struct sim_node *n, const struct frame *frame,
     raft__batch__free_unpacked(batch, NULL);
     return is_good;
 }
+
+void
+rest_trace_votes(struct sim *sim, qr_node_id node, const struct frame *frame)
+{
+    Raft__Batch *batch =
+        raft__batch__unpack(NULL, frame->head.size, frame->head.data);
+
+    ASSERT(batch != NULL);
+    for (size_t i = 0; i < batch->n_messages; i++) {
+        const Raft__Message *m = batch->messages[i];
+        unsigned long long group = m->group;
+        unsigned long long term = m->term;
+
+        if (m->body_case == RAFT__MESSAGE__BODY_VOTE && !m->vote->pre_vote) {
+            sim_trace(sim, node, "group %llu: asks for votes, term %llu", group,
+                      term);
+        } else if (m->body_case == RAFT__MESSAGE__BODY_VOTE_RESULT &&
+                   is_promise(m)) {
+            sim_trace(sim, node, "group %llu: votes, term %llu", group, term);
+        }
+    }
+    raft__batch__free_unpacked(batch, NULL);
+}

@@ -3,11 +3,13 @@
 #ifndef SIM_SIM_REST_H
 #define SIM_SIM_REST_H
 
+#include <quorate/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct frame;
+struct sim;
 struct sim_node;
 struct world;
 
@@ -31,6 +33,9 @@ bool rest_is_clean(struct world *w, char *why);
  * vote or acknowledges entries for a replica that lost its memory. */
 bool rest_is_remembered(const struct sim_node *n, const struct frame *frame,
                         char *why);
+/* Put the votes in FRAME, such a batch that leaves NODE, into the trace. */
+void rest_trace_votes(struct sim *sim, qr_node_id node,
+                      const struct frame *frame);
 /* What must hold at all times, of one moment: nothing that its own node knows
  * to be deleted leads. */
 bool rest_is_sane(struct world *w, char *why);

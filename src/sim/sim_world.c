@@ -106,6 +106,9 @@ on_frame_out(void *arg, qr_node_id machine, const struct frame *frame)
     const struct sim_node *n = w->nodes[machine - 1];
     char why[REST_TEXT_SIZE];
 
+    if (frame->kind == FRAME_RAFT_FIRST && w->config->is_traced) {
+        rest_trace_votes(w->sim, machine, frame);
+    }
     if (frame->kind == FRAME_RAFT_FIRST && !rest_is_remembered(n, frame, why)) {
         sim_check_violate(&w->check, "%s", why);
     }
@@ -298,6 +301,9 @@ make_clients(struct world *w)
                            : (uint32_t)between(w, 12, 60),
         .body_size_max = (uint32_t)between(w, 1, 2000)};
 
+    if (w->plan->busy != 0) {
+        client.rest_factor = 0;
+    }
     w->clients_count = (uint32_t)w->plan->clients;
     w->queues = (uint32_t)between(w, 1, MIN(w->clients_count, 6));
     w->lossy = (uint32_t)between(w, 0, MIN(w->clients_count - w->queues, 2U));

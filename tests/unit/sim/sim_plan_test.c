@@ -64,6 +64,31 @@ Test(sim_plan, what_is_printed_can_be_read)
     }
 }
 
+Test(sim_plan, of_stress_is_busy_and_can_be_read)
+{
+    struct sim_wishes wishes = {.seed = 3, .seconds = 20, .is_stress = true};
+    struct sim_plan *p = mem_zalloc(1, sizeof(*p));
+    struct sim_plan *again = mem_zalloc(1, sizeof(*again));
+    struct error err = {{0}};
+    struct buf text;
+
+    sim_plan_make(p, &wishes);
+    cr_expect_eq(p->busy, 1);
+    cr_expect_gt(p->faults_count, 50);
+    cr_expect_eq(p->faults[0].kind, SIM_DUPLICATES);
+    for (size_t i = 0; i < p->faults_count; i++) {
+        cr_expect_neq(p->faults[i].kind, SIM_DISK_LOST);
+    }
+    print(p, &text);
+    cr_expect_eq(
+        sim_plan_parse((const char *)text.data, text.size, again, &err), 0,
+        "%s", err.text);
+    cr_expect_eq(memcmp(p, again, sizeof(*p)), 0);
+    buf_deinit(&text);
+    mem_free(p);
+    mem_free(again);
+}
+
 Test(sim_plan, every_kind_is_in_some_plan)
 {
     uint64_t seen[SIM_FAULT_KINDS] = {0};
