@@ -318,6 +318,7 @@ judge_file(struct replay *rp, struct segment *seg)
     }
     s->sequence_next = MAX(s->sequence_next, h.sequence + 1);
     if (h.use == SEGMENT_UNUSED) {
+        rp->freed_last = MAX(rp->freed_last, MAX(h.batch_first, 1U) - 1);
         return judge_free(rp, seg);
     }
     if (h.size < SEGMENT_DATA_AT + 2 * TRAILER_SIZE || h.sequence == 0) {

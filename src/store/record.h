@@ -65,7 +65,8 @@ struct segment_header {
     uint32_t shard;
     uint32_t chain;       /* of the batch before the first one here */
     uint64_t sequence;    /* of the segment, from 1, never used again */
-    uint64_t batch_first; /* number of the first batch here */
+    uint64_t batch_first; /* number of the first batch here; of a free one, the
+                             first that was not durable when it was freed */
     uint64_t size;        /* of the file, a multiple of SECTOR_SIZE */
     /* Before the first batch here. */
     struct log_counts counts;

@@ -327,12 +327,17 @@ on_hole(void *arg, struct segment *seg, uint64_t batch)
     loss_hole(arg, seg->batch_last + 1, batch);
 }
 
-/* The number of SEG's last batch as NEXT, the segment after it, tells; 0 if it
- * does not. */
+/* A batch of SEG that was durable, the last one if NEXT, the segment after it,
+ * tells; of the newest segment that is what was durable when a segment was
+ * last freed. 0: nobody knows. */
 static uint64_t
-last_batch(const struct segment *seg, const struct segment *next)
+last_batch(const struct replay *rp, const struct segment *seg,
+           const struct segment *next)
 {
-    if (next == NULL || next->header.batch_first == 0 ||
+    if (next == NULL) {
+        return rp->freed_last;
+    }
+    if ( next->header.batch_first == 0 ||
         next->header.sequence != seg->header.sequence + 1) {
         return 0;
     }
@@ -435,7 +440,7 @@ replay_segment(struct replay *rp, size_t i)
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     count_header(rp, before, seg);
     rv =
-        scan_segment(rp->store, seg, MIN(last_batch(seg, next), seg->batch_max),
+        scan_segment(rp->store, seg, MIN(last_batch(rp, seg, next), seg->batch_max),
                      next == NULL, &sink, rp->err);
     if (rv == 0 && before != NULL) {
         seg->batch_last = MAX(seg->batch_last, before->batch_last);

@@ -59,6 +59,7 @@ struct replay {
     struct life *last; /* the one of the record before */
     struct segment **used;
     size_t used_count;
+    uint64_t freed_last; /* a batch that was durable when a segment was freed */
     struct segment **strays; /* nobody knows what they are */
     size_t strays_count;
     size_t doubts; /* headers of files that could not be read */

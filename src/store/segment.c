@@ -629,6 +629,9 @@ erase(struct store *s, struct segment *seg)
     ASSERT(seg->readers == 0);
     seg->state = SEGMENT_ERASING;
     seg->header.use = SEGMENT_UNUSED;
+    /* What was told elsewhere instead is durable; should it rot where the log
+     * ends, it must not pass for a batch that a power cut tore. */
+    seg->header.batch_first = s->durable + 1;
     write_header(s, seg, erase_done);
 }
 

@@ -4,7 +4,9 @@
 #include "base/ranges.h"
 #include "lib/harness.h"
 #include "rig.h"
+#include "store/record.h"
 #include "store/segment.h"
+#include "store/store_impl.h"
 
 /* One turn of a busy queue: an entry, and now and then a snapshot that keeps
  * nothing. */
@@ -174,5 +176,57 @@ Test(reuse, waits_for_readers)
         turn(&r, 16, at);
     }
     cr_assert_leq(rig_stats(&r).segments, 5); /* none is held for ever */
+    rig_deinit(&r);
+}
+
+/* The segment that is written to. */
+static const struct segment *
+active(struct rig *r)
+{
+    cr_assert_not_null(r->store->active);
+    return r->store->active;
+}
+
+/* Whether a segment was freed when there were batches in the active one. */
+static bool
+has_freed(struct rig *r)
+{
+    uint64_t first = active(r)->header.batch_first;
+
+    for (size_t i = 1; i < r->store->segments_capacity; i++) {
+        const struct segment *seg = r->store->segments[i];
+
+        if (seg != NULL && seg->state == SEGMENT_FREE &&
+            seg->header.batch_first > first) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* When the last segment's batches have rotted, they look like a torn tail; but
+ * a segment was freed since, so they were durable. */
+Test(reuse, remembers_how_far_the_log_was_durable)
+{
+    struct rig r;
+    struct store_group_info info;
+    char name[DISK_NAME_SIZE];
+    qr_index at = 0;
+
+    rig_init(&r, 8);
+    rig_create(&r, 16);
+    do {
+        cr_assert_lt(at, 2000);
+        turn(&r, 16, ++at);
+    } while (!has_freed(&r));
+    memcpy(name, active(&r)->name, sizeof(name));
+    rig_close(&r);
+    for (uint64_t o = SEGMENT_DATA_AT; o < r.config.segment_size;
+         o += SECTOR_SIZE) {
+        cr_assert_eq(disk_sim_spoil_at(r.sim, name, o), 0);
+    }
+    rig_must_open(&r);
+    cr_assert(r.store->is_unsure);
+    cr_assert(store_group_info(r.store, 16, &info) != 0 || info.is_lost);
     rig_deinit(&r);
 }
