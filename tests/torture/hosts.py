@@ -52,7 +52,8 @@ class Wire:
                  for name, address in hosts.items()]
         self.process = subprocess.Popen(
             [WIRE, str(seed), *words], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, bufsize=1)
+            stdout=subprocess.PIPE, text=True, bufsize=1,
+            start_new_session=True)  # control-C is not for it
         if self.process.stdout.readline() != "ready\n":
             raise RuntimeError("the cable does not work; see above")
         self.paths = {(a, b): Path() for a in hosts for b in hosts if a != b}

@@ -278,7 +278,8 @@ class Run:
                       "w") as log:
                 self.clients.append(subprocess.Popen(
                     [*connect, path, self.events], stdin=subprocess.PIPE,
-                    stdout=log, stderr=log, text=True))
+                    stdout=log, stderr=log, text=True,
+                    start_new_session=True))  # control-C is not for them
 
     def tell_clients(self, word):
         for client in self.clients:
@@ -445,6 +446,7 @@ class Run:
             self.stop(n)
 
     def stop_clients(self):
+        self.quiet_since = min(self.quiet_since, time.monotonic())
         for client in self.clients:
             try:
                 client.stdin.write("stop\n")
