@@ -337,7 +337,7 @@ last_batch(const struct replay *rp, const struct segment *seg,
     if (next == NULL) {
         return rp->freed_last;
     }
-    if ( next->header.batch_first == 0 ||
+    if (next->header.batch_first == 0 ||
         next->header.sequence != seg->header.sequence + 1) {
         return 0;
     }
@@ -439,9 +439,9 @@ replay_segment(struct replay *rp, size_t i)
 
     OBJ_CHECK(seg, SEGMENT_MAGIC);
     count_header(rp, before, seg);
-    rv =
-        scan_segment(rp->store, seg, MIN(last_batch(rp, seg, next), seg->batch_max),
-                     next == NULL, &sink, rp->err);
+    rv = scan_segment(rp->store, seg,
+                      MIN(last_batch(rp, seg, next), seg->batch_max),
+                      next == NULL, &sink, rp->err);
     if (rv == 0 && before != NULL) {
         seg->batch_last = MAX(seg->batch_last, before->batch_last);
     }
