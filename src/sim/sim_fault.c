@@ -360,7 +360,8 @@ end_roll_back(struct running *r)
 }
 
 /* It may have been taken in without having heard of it yet, and then been
- * removed: its directory must be emptied by hand, as it would say. */
+ * removed: its directory must be emptied by hand, as it would say. Once: what
+ * it is next, nobody has removed. */
 static void
 empty_blank(struct running *r)
 {
@@ -370,6 +371,7 @@ empty_blank(struct running *r)
         world_crash(w, victim(r), true);
         sim_node_lose(victim_node(r));
     }
+    r->was_blank = false;
 }
 
 static void
@@ -681,6 +683,9 @@ world_heal(struct world *w)
 
         if (r->is_on && r->fault->kind == SIM_STOP && is_stopping(r)) {
             world_crash(w, victim(r), false);
+        }
+        if (r->is_on && r->fault->kind == SIM_FORGET) {
+            empty_blank(r); /* its second step will not be */
         }
     }
     for (uint32_t i = 0; i < w->nodes_count; i++) {
