@@ -154,6 +154,7 @@ machine_snapshot(void *arg, struct buf *manifest, struct ranges *live)
 
     OBJ_CHECK(g, GROUP_MAGIC);
     queue_machine_snapshot(g->machine, manifest, live);
+    queue_machine_release_dead(g->machine);
 }
 
 static int

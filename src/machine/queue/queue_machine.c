@@ -464,6 +464,13 @@ queue_machine_counts(const struct queue_machine *m, struct queue_counts *out)
     }
 }
 
+void
+queue_machine_release_dead(struct queue_machine *m)
+{
+    ASSERT(m->magic == QUEUE_MACHINE_MAGIC);
+    m->dead_bytes = 0;
+}
+
 /* List the consumers of S, ascending. */
 static void
 queue_session_foreach_consumer(

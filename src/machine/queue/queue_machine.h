@@ -151,10 +151,12 @@ uint64_t queue_machine_session(const struct queue_machine *m, uint64_t session,
 bool queue_machine_is_dead(const struct queue_machine *m, uint64_t session);
 
 /* Append the whole state to OUT, deterministic; LIVE gets every index with a
- * message that is not gone. Sets dead_bytes to 0. Format:
- * docs/formats/queue.md, versioned. */
+ * message that is not gone. Changes no count. Format: docs/formats/queue.md,
+ * versioned. */
 void queue_machine_snapshot(struct queue_machine *m, struct buf *out,
                             struct ranges *live);
+/* A snapshot that releases what is dead was taken: count dead_bytes from 0. */
+void queue_machine_release_dead(struct queue_machine *m);
 /* 0 or -QR_EFORMAT, -QR_EVERSION (M unchanged then). SIZE 0: empty state. The
  * next entry applied lies above all messages in the state. */
 MUST_USE int queue_machine_restore(struct queue_machine *m, const void *data,
@@ -188,7 +190,7 @@ struct queue_counts {
     uint64_t consumers; /* attached; not those of GET or cancelled */
     uint64_t sessions;
     uint64_t malformed;  /* entries cut short */
-    uint64_t dead_bytes; /* of bodies gone since the last snapshot */
+    uint64_t dead_bytes; /* gone since queue_machine_release_dead() */
     bool was_used;       /* a consumer was attached once */
     uint64_t lost;       /* messages, ever; see queue_machine_losses() */
     uint64_t lost_bytes;

@@ -393,5 +393,4 @@ queue_machine_snapshot(struct queue_machine *m, struct buf *out,
         queue_losses_write(m->losses, out);
     }
     mem_free(indexes.items);
-    m->dead_bytes = 0;
 }
