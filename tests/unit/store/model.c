@@ -1,6 +1,7 @@
 /* See model.h. Operations are chosen as Raft would: one term and index name
- * one content for ever, what a snapshot covers is settled, and a snapshot that
- * is installed keeps nothing alive that had been released. */
+ * one content, and all that is before it, for ever; what a snapshot covers is
+ * settled, and a snapshot that is installed keeps nothing alive that had been
+ * released. */
 #include "model.h"
 
 #include <string.h>
@@ -128,10 +129,14 @@ choose_append(const struct model_group *g, struct rng *rng, uint64_t *term_next,
         op->kind = OP_DELETE;
         return true;
     }
-    op->term = op->index <= g->last || rng_below(rng, 20) == 0 ? (*term_next)++
-                                                               : *term_next;
-    if (g->last > 0 && op->index == g->last + 1 && g->terms[g->last] != 0 &&
-        rng_below(rng, 4) != 0) {
+    if (op->index <= g->last) {
+        /* Newer than all there was: else what follows could have an index and
+         * a term that were there already, after something else. */
+        op->term = ++*term_next;
+        return true;
+    }
+    op->term = rng_below(rng, 20) == 0 ? (*term_next)++ : *term_next;
+    if (g->last > 0 && g->terms[g->last] != 0 && rng_below(rng, 4) != 0) {
         op->term = g->terms[g->last];
     }
     return true;
