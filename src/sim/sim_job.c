@@ -56,6 +56,20 @@ send_all(int fd, const void *data, size_t size)
     return true;
 }
 
+/* What a run frees is there for the next. */
+static void
+keep_heap(void)
+{
+    static const int options[][2] = {{M_MMAP_THRESHOLD, HEAP_KEPT},
+                                     {M_TRIM_THRESHOLD, HEAP_KEPT},
+                                     {M_TOP_PAD, HEAP_STEP}};
+
+    for (size_t i = 0; i < ARRAY_COUNT(options); i++) {
+        /* There is one thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+        (void)mallopt(options[i][0], options[i][1]);
+    }
+}
+
 static void
 run_child(const struct sim_world_config *config, int run_fd, int text_fd)
 {
@@ -65,10 +79,7 @@ run_child(const struct sim_world_config *config, int run_fd, int text_fd)
 
     next.plan = plan;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* What a run frees is there for the next. */
-    (void)mallopt(M_MMAP_THRESHOLD, HEAP_KEPT);
-    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
-    (void)mallopt(M_TOP_PAD, HEAP_STEP);
+    keep_heap();
     (void)dup2(text_fd, STDERR_FILENO);
     if (config->trace_path != NULL &&
         freopen(config->trace_path, "w", stdout) == NULL) {

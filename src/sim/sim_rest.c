@@ -106,11 +106,11 @@ rest_groups_end(const struct world *w)
 bool
 rest_is_led(struct world *w, uint64_t groups_end, char *why)
 {
-    struct look l = {
-        .world = w, .why = why, .groups_end = groups_end, .is_good = true};
+    struct look l = {.world = w, .groups_end = groups_end, .is_good = true};
     struct meta_machine *m = newest_meta(w);
 
     ASSERT(m != NULL);
+    l.why = why;
     if (!is_led(w, QR_GROUP_META)) {
         say(&l, "I11: the metadata have no leader %d s after the last fault",
             REST_LEADER_S);

@@ -252,15 +252,13 @@ queue_consumer_release(struct queue_machine *m, struct queue_consumer *c,
     c->held_count--;
     m->held_count--;
     m->held_bytes -= h->item.message.size;
-    if (is_back && queue_losses_take(m, &h->item.message)) {
+    if (!is_back || queue_losses_take(m, &h->item.message)) {
         m->dead_bytes += h->item.message.size;
-    } else if (is_back) {
+    } else {
         if (h->item.count < UINT32_MAX) {
             h->item.count++;
         }
         queue_ready_return(&m->ready, &h->item);
-    } else {
-        m->dead_bytes += h->item.message.size;
     }
     h->item.message.index = 0;
 }
