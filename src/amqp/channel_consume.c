@@ -268,6 +268,30 @@ holder_on_cancelled(struct broker_consumer *bc)
     }
 }
 
+/* What a holder of basic.get gave may be given to others now. There is no
+ * consumer to cancel: the channel ends, as it does in RabbitMQ when
+ * acknowledgements are overdue. */
+static void
+holder_on_given_up(struct broker_consumer *bc)
+{
+    struct amqp_consumer *consumer = bc->arg;
+    struct amqp_channel *ch = NULL;
+    char name[QR_NAME_SIZE_MAX + 1];
+
+    OBJ_CHECK(consumer, AMQP_CONSUMER_MAGIC);
+    ch = consumer->channel;
+    (void)snprintf(name, sizeof(name), "%.*s", (int)consumer->name_size,
+                   consumer->name);
+    holder_on_cancelled(bc);
+    if (consumer->unsettled == 0) {
+        return;
+    }
+    amqp_channel_fail(ch, AMQP_PRECONDITION_FAILED,
+                      "queue '%s' in vhost '%s' cannot be reached: what "
+                      "basic.get gave to channel %u goes to others",
+                      name, ch->c->bc.vhost, ch->number);
+}
+
 static struct amqp_consumer *
 consumer_new(struct amqp_channel *ch, struct amqp_text name)
 {
@@ -492,6 +516,7 @@ holder_get(struct amqp_channel *ch, struct meta_text queue)
         }
         consumer = consumer_new(ch, amqp_text_of(queue));
         consumer->bc.on_cancelled = holder_on_cancelled;
+        consumer->bc.on_given_up = holder_on_given_up;
         ch->holders_count++;
     } else {
         list_remove(&consumer->link);

@@ -291,6 +291,10 @@ struct broker_consumer {
     /* The queue is gone: nothing comes any more, nothing need be settled.
      * The consumer is detached already. */
     void (*on_cancelled)(struct broker_consumer *c);
+    /* The queue's leader has been out of reach for so long that what this one
+     * holds will be given to others. It is detached already. NULL: the same as
+     * on_cancelled. */
+    void (*on_given_up)(struct broker_consumer *c);
     void *arg;
     void *impl;
 };

@@ -47,6 +47,20 @@ consumer_cancelled(struct consumer_impl *c)
     }
 }
 
+void
+consumer_given_up(struct consumer_impl *c)
+{
+    struct broker_consumer *consumer = c->consumer;
+
+    OBJ_CHECK(c, CONSUMER_MAGIC);
+    if (consumer->on_given_up == NULL) {
+        consumer_cancelled(c);
+        return;
+    }
+    impl_free(c);
+    consumer->on_given_up(consumer);
+}
+
 /* The queue that C's user may read, or NULL and FAULT. */
 static struct meta_queue *
 find_readable(struct broker *b, const struct broker_connection *c,

@@ -124,7 +124,6 @@ struct consumer_impl {
     bool is_get;
     bool is_attached; /* ATTACH was answered, or GET was used */
     bool is_cancelled;
-    struct broker_call *get_call; /* under way */
 };
 enum {
     CONSUMER_MAGIC = 0x636f6e73
@@ -132,5 +131,7 @@ enum {
 
 /* The broker cancels C: tells its owner and frees it. */
 void consumer_cancelled(struct consumer_impl *c);
+/* The same, when no leader is found. */
+void consumer_given_up(struct consumer_impl *c);
 
 #endif

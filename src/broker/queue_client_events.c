@@ -143,7 +143,6 @@ client_end_ask(struct queue_client *q, struct ask *ask,
     }
     if (c != NULL) {
         c->is_attached = reply.fault.kind == BROKER_OK;
-        c->get_call = NULL;
         if (!c->is_attached) {
             (void)map_remove(&q->consumers, c->number);
         }

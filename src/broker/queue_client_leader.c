@@ -210,6 +210,22 @@ send_resume(struct queue_client *q)
     (void)env->ops->post(env, leader_address(q), &f);
 }
 
+/* Whether a GET for C is under way, or waits. */
+static bool
+is_asking(const struct queue_client *q, const struct consumer_impl *c)
+{
+    struct list *it;
+
+    list_foreach (it, &q->asks) {
+        const struct ask *ask = list_entry(it, struct ask, link);
+
+        if (ask->consumer == c && ask->kind == QUEUE_GET) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Nothing reaches a leader: what the consumers here hold will be given to
  * others soon, so they must stop before. */
 static void
@@ -221,13 +237,14 @@ give_up_consumers(struct queue_client *q)
     for (size_t i = 0; i < count; i++) {
         struct consumer_impl *c = map_get(&q->consumers, numbers[i]);
 
-        /* One that waits to be attached holds nothing; its call ends. */
-        if (c != NULL && !c->is_get && c->is_attached) {
+        /* One that waits to be attached holds nothing, and one of GET that
+         * waits is told at the next attempt: their calls end. */
+        if (c != NULL && c->is_attached && !is_asking(q, c)) {
             client_forget_consumer(q, c);
             client_drop_asks(q, c);
             queue_put_consumer(&q->building, QUEUE_DETACH, q->broker->session,
                                client_next_seq(q), c->number);
-            consumer_cancelled(c);
+            consumer_given_up(c);
         }
     }
     mem_free(numbers);
@@ -245,7 +262,6 @@ client_resolve(struct queue_client *q)
     } else if (q->consumers.count > 0 &&
                client_now_ms(q) - q->resolving_ms > QUEUE_CLIENT_LOST_MS) {
         give_up_consumers(q);
-        q->resolving_ms = client_now_ms(q);
     }
     q->leader = choose(q);
     if (q->leader != 0) {

@@ -302,6 +302,31 @@ Test(channel_consume, what_was_got_may_lose_its_queue)
     cr_assert_eq(fake_broker_stats(c.broker)->acked, 1);
 }
 
+Test(channel_consume, what_was_got_may_go_to_others)
+{
+    fake_broker_fill(c.broker, "q", 2, 5);
+    send_get("q", false);
+    client_expect_content(&c, 1, AMQP_basic_get_ok);
+    fake_broker_give_up(c.broker, "q");
+    client_expect_error(&c, 1, 406,
+                        "PRECONDITION_FAILED - queue 'q' in vhost '/' cannot "
+                        "be reached: what basic.get gave to channel 1 goes to "
+                        "others");
+}
+
+Test(channel_consume, who_got_and_holds_nothing_hears_nothing)
+{
+    fake_broker_fill(c.broker, "q", 2, 5);
+    send_get("q", false);
+    client_expect_content(&c, 1, AMQP_basic_get_ok);
+    client_ack(&c, 1, 1, false);
+    client_expect_nothing(&c);
+    fake_broker_give_up(c.broker, "q");
+    client_expect_nothing(&c);
+    send_get("q", false);
+    client_expect_content(&c, 1, AMQP_basic_get_ok);
+}
+
 Test(channel_consume, idle_holders_of_get_make_room)
 {
     char name[16];

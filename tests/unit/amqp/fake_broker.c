@@ -363,8 +363,9 @@ broker_queue_declare(struct broker *b, struct broker_connection *c,
     queue_count_consumers(b, q, &call->reply);
 }
 
+/* GIVEN_UP: they are told that, not that the queue is gone. */
 static void
-queue_delete(struct broker *b, struct queue *q)
+queue_drop_consumers(struct broker *b, struct queue *q, bool given_up)
 {
     struct list *it = NULL;
     struct list *next = NULL;
@@ -380,9 +381,19 @@ queue_delete(struct broker *b, struct queue *q)
             outer->impl = NULL;
             b->stats.consumers--;
             mem_free(c);
-            outer->on_cancelled(outer);
+            if (given_up && outer->on_given_up != NULL) {
+                outer->on_given_up(outer);
+            } else {
+                outer->on_cancelled(outer);
+            }
         }
     }
+}
+
+static void
+queue_delete(struct broker *b, struct queue *q)
+{
+    queue_drop_consumers(b, q, false);
     list_remove(&q->link);
     fake_messages_free(&q->ready);
     mem_free(q);
@@ -396,6 +407,12 @@ fake_broker_drop(struct broker *b, const char *queue)
     if (q != NULL) {
         queue_delete(b, q);
     }
+}
+
+void
+fake_broker_give_up(struct broker *b, const char *queue)
+{
+    queue_drop_consumers(b, fake_queue_find(b, fake_text_of(queue)), true);
 }
 
 void

@@ -62,6 +62,8 @@ void fake_broker_fill(struct broker *b, const char *queue, size_t count,
 size_t fake_broker_ready(struct broker *b, const char *queue);
 /* Delete QUEUE, as another client would; nothing if it is gone. */
 void fake_broker_drop(struct broker *b, const char *queue);
+/* QUEUE, which exists, cannot be reached: its consumers are given up. */
+void fake_broker_give_up(struct broker *b, const char *queue);
 /* Tell all publishers that congestion began or ended. */
 void fake_broker_congest(struct broker *b, bool is_congested);
 /* The body of the first ready message of QUEUE (borrowed). */
