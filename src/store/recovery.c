@@ -465,6 +465,8 @@ replay_segment(struct replay *rp, size_t i)
                     "%s: its index was damaged, read its data instead",
                     seg->name);
         seg->has_index = true;
+        seg->is_open_ended = true;
+        seg->must_empty = true;
     }
     buf_deinit(&seg->index);
     buf_init(&seg->index);

@@ -343,6 +343,7 @@ activate(struct store *s, struct segment *seg)
     seg->is_durable = false;
     seg->has_spare = false;
     seg->has_index = false;
+    seg->is_open_ended = false;
     seg->is_broken = false;
     seg->is_restored = false;
     seg->is_indexed = false;
@@ -710,6 +711,23 @@ is_spent(const struct segment *seg)
            seg->entry_count == 0 && seg->readers == 0 && !seg->is_restoring;
 }
 
+/* Whether SEG's header is all that tells where the segment before it ends: a
+ * start would have to take that for one with batches that are lost. */
+static bool
+tells_an_end(const struct store *s, const struct segment *seg)
+{
+    bool tells = false;
+
+    OBJ_CHECK(seg, SEGMENT_MAGIC);
+    for (size_t i = 1; i < s->segments_capacity && !tells; i++) {
+        const struct segment *before = s->segments[i];
+
+        tells = before != NULL && is_used(before) && before->is_open_ended &&
+                before->header.sequence + 1 == seg->header.sequence;
+    }
+    return tells;
+}
+
 void
 segment_maintain(struct store *s)
 {
@@ -736,7 +754,7 @@ segment_maintain(struct store *s)
                 rewrite = seg;
             }
         } else if (seg->kill_batch > s->durable ||
-                   seg->header.sequence >= newest) {
+                   seg->header.sequence >= newest || tells_an_end(s, seg)) {
             s->must_maintain = true; /* look again when more is durable */
         } else {
             erase(s, seg);

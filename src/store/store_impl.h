@@ -120,13 +120,14 @@ struct segment {
     uint64_t walk_after_ms; /* not to be emptied before */
     bool is_restored;       /* its header was lost */
     bool is_restoring;
-    bool must_restore; /* one of its headers is */
-    bool is_broken;    /* batches of it are lost: it gets no index */
-    bool is_opened;    /* its header is on the disk or in a batch's write */
-    bool is_durable;   /* its first batch is on the disk */
-    bool has_spare;    /* one was asked for to follow it */
-    bool has_index;    /* sealed on the disk, or found to be beyond sealing */
-    uint64_t end;      /* where the next batch starts */
+    bool must_restore;  /* one of its headers is */
+    bool is_broken;     /* batches of it are lost: it gets no index */
+    bool is_opened;     /* its header is on the disk or in a batch's write */
+    bool is_durable;    /* its first batch is on the disk */
+    bool has_spare;     /* one was asked for to follow it */
+    bool has_index;     /* sealed on the disk, or found to be beyond sealing */
+    bool is_open_ended; /* only the next one tells where it ends */
+    uint64_t end;       /* where the next batch starts */
     uint64_t durable_end; /* of what is on the disk */
     uint64_t batch_last;
     uint64_t batch_max; /* at a start: what follows is of later segments */

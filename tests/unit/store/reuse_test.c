@@ -204,6 +204,92 @@ has_freed(struct rig *r)
     return false;
 }
 
+/* Segment SEQUENCE, or NULL. */
+static const struct segment *
+segment_of(struct rig *r, uint64_t sequence)
+{
+    for (size_t i = 1; i < r->store->segments_capacity; i++) {
+        const struct segment *seg = r->store->segments[i];
+
+        if (seg != NULL && seg->state != SEGMENT_FREE &&
+            seg->header.sequence == sequence) {
+            return seg;
+        }
+    }
+    return NULL;
+}
+
+/* Where the trailers of a segment are gone, the next one tells how far it went:
+ * without that, it might have held anything. */
+Test(reuse, keeps_what_tells_where_a_segment_ends)
+{
+    struct rig r;
+    const struct segment *seg;
+    uint64_t last;
+    qr_index at = 0;
+
+    rig_init(&r, 9);
+    rig_create(&r, 16);
+    rig_create(&r, 17);
+    rig_append(&r, 17, 1, 1, 1, 500);
+    do {
+        turn(&r, 16, ++at);
+    } while (active(&r)->header.sequence < 3);
+    seg = segment_of(&r, 1);
+    cr_assert_not_null(seg);
+    last = r.config.segment_size - TRAILER_SIZE;
+    cr_assert_eq(disk_sim_spoil_at(r.sim, seg->name, last), 0);
+    last -= seg->index_padded + TRAILER_SIZE;
+    cr_assert_eq(disk_sim_spoil_at(r.sim, seg->name, last), 0);
+    rig_reopen(&r);
+    do {
+        turn(&r, 16, ++at);
+    } while (active(&r)->header.sequence < 6);
+    cr_assert_not_null(segment_of(&r, 1));
+    cr_assert_not_null(segment_of(&r, 2));
+    cr_assert_null(segment_of(&r, 3));
+    rig_reopen(&r);
+    cr_assert(rig_has(&r, 17, 1, 1, 500));
+    cr_assert(rig_has(&r, 16, at, 1, 900));
+    rig_deinit(&r);
+}
+
+/* That does not last: the segment is emptied, and then both go. */
+Test(reuse, empties_a_segment_that_has_lost_its_trailers)
+{
+    struct rig r;
+    const struct segment *seg;
+    uint64_t last;
+    qr_index at = 0;
+
+    rig_init(&r, 10);
+    rig_use_timers(&r);
+    rig_reopen(&r);
+    rig_create(&r, 16);
+    rig_create(&r, 17);
+    do {
+        rig_append(&r, 17, ++at, 1, 1, 900);
+        rig_settle(&r);
+    } while (active(&r)->header.sequence < 3);
+    seg = segment_of(&r, 1);
+    cr_assert_not_null(seg);
+    last = r.config.segment_size - TRAILER_SIZE;
+    cr_assert_eq(disk_sim_spoil_at(r.sim, seg->name, last), 0);
+    last -= seg->index_padded + TRAILER_SIZE;
+    cr_assert_eq(disk_sim_spoil_at(r.sim, seg->name, last), 0);
+    rig_reopen(&r);
+    cr_assert_not_null(segment_of(&r, 1));
+    rig_pass(&r, 20000);
+    rig_append(&r, 17, ++at, 1, 1, 900);
+    rig_settle(&r);
+    cr_assert_null(segment_of(&r, 1));
+    rig_reopen(&r);
+    for (qr_index i = 1; i <= at; i++) {
+        cr_assert(rig_has(&r, 17, i, 1, 900));
+    }
+    rig_deinit(&r);
+}
+
 /* When the last segment's batches have rotted, they look like a torn tail; but
  * a segment was freed since, so they were durable. */
 Test(reuse, remembers_how_far_the_log_was_durable)
