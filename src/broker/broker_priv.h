@@ -55,7 +55,7 @@ enum broker_frame_kind {
     BROKER_META_APPLIED,  /* to all nodes: arg = index applied by all shards */
     BROKER_META_LEADER,   /* not the leader; arg: node that leads or 0 */
     BROKER_META_JOIN,     /* to the leader: a blank node asks to join */
-    BROKER_META_JOIN_NO,  /* its answer, if it refuses: UUID, text */
+    BROKER_META_JOIN_NO,  /* its answer, if it refuses: joining.c */
     BROKER_META_RENEW     /* from the leader: arg = replica that forgot */
 };
 
@@ -63,7 +63,8 @@ enum broker_frame_kind {
 struct join_news {
     struct uuid uuid;
     uint64_t at_ms;
-    char text[512]; /* "": nothing */
+    bool is_removed; /* JOIN_REMOVED, not JOIN_REFUSED */
+    char text[512];  /* "": nothing */
 };
 
 struct broker {

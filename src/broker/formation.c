@@ -3,7 +3,9 @@
  *   HAIL  content: cluster_put_member() of the sender. "I am blank."
  *   FORM  content: cluster_put(). "This is the cluster."
  *   WAIT  content: text. "Not yet, because."
- *   NO    content: text. "No, because; somebody has to do something." */
+ *   NO    content: text. "No, because; somebody has to do something."
+ *   RENEW content: the UUID of the HAIL, text. "No, because; you have to take
+ *         another UUID." */
 #include "broker/formation.h"
 
 #include <quorate/error.h>
@@ -22,7 +24,8 @@ enum formation_kind {
     FORMATION_HAIL = FORMATION_KIND_FIRST,
     FORMATION_FORM,
     FORMATION_WAIT,
-    FORMATION_NO
+    FORMATION_NO,
+    FORMATION_RENEW
 };
 
 enum {
@@ -38,7 +41,9 @@ struct formation {
                                                said so */
     struct timer timer;
     bool is_formed;
+    bool is_over;      /* on_renew() was called */
     bool asks_to_join; /* a cluster was heard of that does not know this node */
+    uint64_t renew_ms; /* when RENEW was heard first; 0: never */
     char waits_for[FORMATION_TEXT_SIZE];
 };
 
@@ -155,6 +160,20 @@ try_to_form(struct formation *f)
     become_formed(f, &c, c.members[0].id);
 }
 
+/* WHO, linked as FROM, was removed. */
+static void
+post_renew(struct formation *f, qr_node_id from,
+           const struct cluster_member *who, const char *text)
+{
+    struct buf content;
+
+    buf_init(&content);
+    buf_put(&content, who->uuid.bytes, sizeof(who->uuid.bytes));
+    buf_put_text(&content, text);
+    post(f, from, FORMATION_RENEW, content.data, content.size);
+    buf_deinit(&content);
+}
+
 /* WHO, linked as FROM, is blank, and this node is not. */
 static void
 answer_blank(struct formation *f, qr_node_id from,
@@ -178,6 +197,8 @@ answer_blank(struct formation *f, qr_node_id from,
         (void)cluster_follow(&c, broker_meta(f->broker));
         c.has_founders = false;
         post_cluster(f, from, &c);
+    } else if (answer == JOIN_REMOVED) {
+        post_renew(f, from, who, text);
     } else {
         post(f, from, answer == JOIN_REFUSED ? FORMATION_NO : FORMATION_WAIT,
              text, strlen(text));
@@ -241,8 +262,8 @@ on_form(struct formation *f, qr_node_id from, const struct slice *content)
 }
 
 static void
-on_answer(struct formation *f, enum formation_kind kind,
-          const struct slice *content)
+on_answer(struct formation *f, enum log_level level, const void *data,
+          size_t size)
 {
     char text[FORMATION_TEXT_SIZE];
 
@@ -253,10 +274,31 @@ on_answer(struct formation *f, enum formation_kind kind,
                  "cluster: it asks to join as a new node",
                  f->config.nodes[f->config.self].name, f->config.data_dir);
     }
-    (void)snprintf(text, sizeof(text), "%.*s",
-                   (int)MIN(content->size, sizeof(text) - 1),
-                   (const char *)content->data);
-    wait_for(f, kind == FORMATION_NO ? LOG_ERROR : LOG_DEBUG, text);
+    (void)snprintf(text, sizeof(text), "%.*s", (int)MIN(size, sizeof(text) - 1),
+                   (const char *)data);
+    wait_for(f, level, text);
+}
+
+/* A cluster removed the node that had this UUID. */
+static void
+on_renew(struct formation *f, const struct slice *content)
+{
+    size_t head = sizeof(f->config.uuid.bytes);
+    uint64_t now = f->env->ops->now_ms(f->env);
+
+    if (content->size <= head ||
+        memcmp(content->data, f->config.uuid.bytes, head) != 0) {
+        return;
+    }
+    on_answer(f, LOG_WARNING, (const uint8_t *)content->data + head,
+              content->size - head);
+    if (f->renew_ms == 0) {
+        f->renew_ms = now;
+    } else if (now - f->renew_ms >= FORMATION_RENEW_MS) {
+        f->is_over = true;
+        timers_stop(&f->env->timers, &f->timer);
+        f->config.on_renew(f->config.arg);
+    }
 }
 
 static void
@@ -267,7 +309,7 @@ on_frame(void *arg, struct address from, struct frame **frame)
     enum formation_kind kind = (enum formation_kind)(*frame)->kind;
 
     OBJ_CHECK(f, FORMATION_MAGIC);
-    if ((*frame)->content_count != 1) {
+    if ((*frame)->content_count != 1 || f->is_over) {
         return;
     }
     content = &(*frame)->content[0];
@@ -281,8 +323,11 @@ on_frame(void *arg, struct address from, struct frame **frame)
     forget_blank(f, from.node);
     if (kind == FORMATION_FORM) {
         on_form(f, from.node, content);
+    } else if (kind == FORMATION_RENEW) {
+        on_renew(f, content);
     } else {
-        on_answer(f, kind, content);
+        on_answer(f, kind == FORMATION_NO ? LOG_ERROR : LOG_DEBUG,
+                  content->data, content->size);
     }
 }
 
@@ -292,6 +337,9 @@ on_link(void *arg, enum link_event event, const struct link_peer *peer)
     struct formation *f = arg;
 
     OBJ_CHECK(f, FORMATION_MAGIC);
+    if (f->is_over) {
+        return;
+    }
     if (event == LINK_UP && !f->is_formed) {
         hail(f, peer->node);
     } else if (event == LINK_DOWN && !f->is_formed) {

@@ -18,6 +18,16 @@
  *           +-- FORM with my UUID, or (first by name) all others blank --+
  *           |                                                            v
  *   blank --+-- hail --> NO, WAIT: again in HAIL_MS                   formed
+ *           |
+ *           +-- hail --> RENEW, for RENEW_MS: it is another node, still blank
+ *
+ * A blank node may have been taken in and been removed again before it heard of
+ * it. Nobody takes its UUID in again (ADR 4), so it is answered with RENEW. It
+ * has promised nothing, as it has no log: it takes another UUID, as if its
+ * directory had been emptied, and starts again. Only a member of a cluster says
+ * RENEW, and only of a UUID that the cluster's metadata have as removed. One
+ * start of a node takes RENEW_MS to give its UUID up, which bounds how many it
+ * uses, whatever it is told.
  *
  * To run it, in the daemon or in the simulator: give it the links (guests
  * included, LINK_GUEST_FIRST) of shard 0, and, on a node that is of a cluster,
@@ -41,6 +51,7 @@ enum {
     FORMATION_KIND_FIRST = FRAME_NODE_FIRST,
     FORMATION_KIND_LIMIT = FRAME_NODE_FIRST + 8,
     FORMATION_HAIL_MS = 500,
+    FORMATION_RENEW_MS = 2000,
     FORMATION_TEXT_SIZE = 512
 };
 
@@ -57,6 +68,10 @@ struct formation_config {
     /* *cluster is complete, and this node is member ID of it: write it down.
      * Negative: it could not be; the node stays blank. */
     int (*on_formed)(void *arg, qr_node_id id);
+    /* The UUID is of no use any more. Nothing is done from here on: stop, put
+     * another one in the place of the identity (identity_renew()), and start
+     * again. */
+    void (*on_renew)(void *arg);
     void *arg;
 };
 

@@ -1,7 +1,10 @@
 /* See joining.h. The request goes to the node that leads the metadata, which
  * knows best whether the old holder of a name is alive; it refuses, or proposes
  * one command. Nothing is kept about who asks, but the last refusal that came
- * from the leader, for the next time that this node is asked. */
+ * from the leader, for the next time that this node is asked.
+ *
+ * The content of a refusal, BROKER_META_JOIN_NO: the UUID of who asks (16
+ * bytes), why (1 byte, enum join_no), text. */
 #include "broker/joining.h"
 
 #include <stdio.h>
@@ -13,6 +16,11 @@
 #include "broker/meta_group.h"
 #include "machine/meta/meta_command.h"
 #include "shard/env.h"
+
+enum join_no {
+    JOIN_NO_REFUSED,
+    JOIN_NO_REMOVED
+};
 
 static struct meta_text
 text_of(const char *s)
@@ -157,7 +165,7 @@ forward(struct broker *b, const struct cluster_member *who, char *text,
     if (news->text[0] != '\0' && uuid_is_equal(&news->uuid, &who->uuid) &&
         now - news->at_ms < JOIN_NEWS_MS) {
         (void)snprintf(text, size, "%s", news->text);
-        return JOIN_REFUSED;
+        return news->is_removed ? JOIN_REMOVED : JOIN_REFUSED;
     }
     (void)snprintf(text, size,
                    "node %s asks the leader of the metadata, node %u",
@@ -183,11 +191,11 @@ joining_ask(struct broker *b, const struct cluster_member *who, char *text,
     }
     if (node != NULL) {
         (void)snprintf(text, text_size,
-                       "node %s cannot join: this data directory was of node "
-                       "id %u, which was removed from the cluster; start it "
-                       "with an empty one",
+                       "node %s cannot join with its UUID: that was of node id "
+                       "%u, which was removed from the cluster; it takes "
+                       "another one and asks again",
                        who->name, node->id);
-        return JOIN_REFUSED;
+        return JOIN_REMOVED;
     }
     if (b->meta_leader == b->env->node) {
         return lead(b, who, text, text_size);
@@ -207,19 +215,25 @@ static void
 on_join(struct broker *b, struct address from, const char *line)
 {
     struct cluster heard = {.members_count = 0};
+    enum join_answer answer;
     char text[JOIN_TEXT_SIZE];
     struct frame *f;
     struct buf content;
 
     if (cluster_get_line(&heard, line) != 1 || heard.members_count != 1 ||
-        b->meta_leader != b->env->node ||
-        joining_ask(b, &heard.members[0], text, sizeof(text)) != JOIN_REFUSED) {
+        b->meta_leader != b->env->node) {
+        return;
+    }
+    answer = joining_ask(b, &heard.members[0], text, sizeof(text));
+    if (answer != JOIN_REFUSED && answer != JOIN_REMOVED) {
         return;
     }
     f = frame_new(FRAME_CALL, BROKER_META_JOIN_NO);
     buf_init(&content);
     buf_put(&content, heard.members[0].uuid.bytes,
             sizeof(heard.members[0].uuid.bytes));
+    buf_put_u8(&content,
+               answer == JOIN_REMOVED ? JOIN_NO_REMOVED : JOIN_NO_REFUSED);
     buf_put_text(&content, text);
     frame_add(f, slice_copy(content.data, content.size));
     buf_deinit(&content);
@@ -230,12 +244,14 @@ static void
 on_join_no(struct broker *b, const struct slice *content)
 {
     struct join_news *news = &b->join_news;
-    size_t head = sizeof(news->uuid.bytes);
+    size_t head = sizeof(news->uuid.bytes) + 1;
 
     if (content->size <= head) {
         return;
     }
-    memcpy(news->uuid.bytes, content->data, head);
+    memcpy(news->uuid.bytes, content->data, sizeof(news->uuid.bytes));
+    news->is_removed =
+        ((const uint8_t *)content->data)[head - 1] == JOIN_NO_REMOVED;
     (void)snprintf(news->text, sizeof(news->text), "%.*s",
                    (int)MIN(content->size - head, sizeof(news->text) - 1),
                    (const char *)content->data + head);

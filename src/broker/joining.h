@@ -24,7 +24,9 @@ enum {
 enum join_answer {
     JOIN_IS_MEMBER, /* the metadata has its UUID, with its id */
     JOIN_WAIT,      /* ask again; the text says what for */
-    JOIN_REFUSED    /* ask again when what the text says was done */
+    JOIN_REFUSED,   /* ask again when what the text says was done */
+    JOIN_REMOVED    /* ask again with another UUID: who had this one was removed
+                       from the cluster */
 };
 
 /* WHO (id 0) asks to join. Proposes it when this node leads the metadata, asks

@@ -338,8 +338,16 @@ is_data(const char *entry)
     return strcmp(entry, "identity") == 0 || strncmp(entry, "shard-", 6) == 0;
 }
 
-/* Whether DIR has logs, of any shard, though it has no identity: what was being
- * set aside when the power failed. Nothing may be built on them. */
+/* Whether ENTRY of the data directory is the log of a shard. */
+static bool
+is_log(const char *entry)
+{
+    return is_data(entry) && strcmp(entry, "identity") != 0;
+}
+
+/* Whether DIR has logs, of any shard. In one that has no identity, they are of
+ * what was being set aside when the power failed: nothing may be built on them.
+ */
 static bool
 has_logs(const char *dir)
 {
@@ -350,7 +358,7 @@ has_logs(const char *dir)
     /* One directory of its own: no thread shares it.
      * NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while (d != NULL && !has && (e = readdir(d)) != NULL) {
-        has = is_data(e->d_name);
+        has = is_log(e->d_name);
     }
     if (d != NULL) {
         (void)closedir(d);
@@ -358,21 +366,49 @@ has_logs(const char *dir)
     return has;
 }
 
+static int
+make_uuid(struct uuid *out, struct error *err)
+{
+    uint8_t random[16];
+
+    if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+        return io_error(err, "getrandom");
+    }
+    *out = uuid_from_random(random);
+    return 0;
+}
+
 /* A blank node's identity, in DIR; PATH is scratch. */
 static int
 make(const char *dir, struct identity *id, char *path, struct error *err)
 {
-    uint8_t random[16];
     int rv = 0;
 
     if (has_logs(dir)) {
         rv = identity_set_aside(dir, path, PATH_SIZE, err);
     }
-    if (rv == 0 && getrandom(random, sizeof(random), 0) != sizeof(random)) {
-        rv = io_error(err, "getrandom");
+    return rv == 0 ? make_uuid(&id->uuid, err) : rv;
+}
+
+int
+identity_renew(const char *dir, struct identity *id, struct error *err)
+{
+    struct identity fresh = {0};
+    int rv;
+
+    if (id->node != 0 || !uuid_is_nil(&id->cluster.id) || has_logs(dir)) {
+        return error_set(err, QR_ESTALE,
+                         "%s: it has data, and the cluster has removed the "
+                         "node that it was of; start it with an empty data "
+                         "directory",
+                         dir);
+    }
+    rv = make_uuid(&fresh.uuid, err);
+    if (rv == 0) {
+        rv = identity_save(dir, &fresh, err);
     }
     if (rv == 0) {
-        id->uuid = uuid_from_random(random);
+        *id = fresh;
     }
     return rv;
 }

@@ -44,6 +44,12 @@ MUST_USE int identity_shards(const char *dir, struct identity *id,
 /* Write it, atomically and durably. */
 MUST_USE int identity_save(const char *dir, const struct identity *id,
                            struct error *err);
+/* Make of ID, which is DIR's and blank, that of another node, with a UUID of
+ * its own, durably: as if DIR had been emptied. For when the cluster has
+ * removed the node that ID was (broker/formation.h). -QR_ESTALE: DIR has data,
+ * on which somebody may count; nothing was changed. -QR_EIO. */
+MUST_USE int identity_renew(const char *dir, struct identity *id,
+                            struct error *err);
 /* Move what DIR keeps (identity and logs, not the lock) into DIR/set-aside-N,
  * so that the next start is a blank node's; the oldest such copy is deleted
  * when there are IDENTITY_ASIDE_MAX. PATH is where it went. -QR_EIO. */

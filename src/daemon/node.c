@@ -72,6 +72,7 @@ struct node {
     bool is_outdated; /* this and the next written before is_unwelcome */
     char unwelcome[NODE_SHARD_FAILURE_SIZE];
     bool has_joined; /* under another id than this start's */
+    bool is_renewed; /* it is blank, and its UUID is of no use any more */
     char failure[NODE_SHARD_FAILURE_SIZE]; /* written before has_failed */
 };
 
@@ -310,6 +311,15 @@ on_formed(void *arg, qr_node_id id)
     return 0;
 }
 
+static void
+on_renew(void *arg)
+{
+    struct node *n = arg;
+
+    n->is_renewed = true;
+    runtime_stop_mt(n->runtime);
+}
+
 /* A node was met in a start that was not known. No power cut may make this one
  * forget it: who comes back as it was before that start has to be told. */
 static bool
@@ -425,6 +435,7 @@ start_shard_0(struct node *n, struct env *env, struct error *err)
                                          .data_dir = n->config->data_dir,
                                          .cluster = &n->identity.cluster,
                                          .on_formed = on_formed,
+                                         .on_renew = on_renew,
                                          .arg = n};
     struct node_links links = links_of(n);
     int rv = node_links_start(&links, &n->peer_socket, err);
@@ -685,6 +696,26 @@ run(struct node *n, struct error *err)
     return rv;
 }
 
+/* Start again as another node. */
+static int
+renew(struct node *n, struct error *err)
+{
+    char uuids[2][UUID_TEXT_SIZE];
+    int rv;
+
+    uuid_format(&n->identity.uuid, uuids[0]);
+    rv = identity_renew(n->config->data_dir, &n->identity, err);
+    if (rv != 0) {
+        return rv;
+    }
+    uuid_format(&n->identity.uuid, uuids[1]);
+    log_warning(n->log, "cluster",
+                "node %s was removed before it heard that it had joined: its "
+                "blank data directory %s takes UUID %s in the place of %s",
+                n->shared.node_name, n->config->data_dir, uuids[1], uuids[0]);
+    return NODE_AGAIN;
+}
+
 /* What the end of a run means: stop, or start again, perhaps blank. */
 static int
 after_run(struct node *n, struct error *err)
@@ -706,6 +737,9 @@ after_run(struct node *n, struct error *err)
     if (atomic_load(&n->is_unwelcome)) {
         return error_set(err, QR_ESTALE, "%s (data directory: %s)",
                          n->unwelcome, n->config->data_dir);
+    }
+    if (n->is_renewed) {
+        return renew(n, err);
     }
     return atomic_load(&n->is_given_up) || n->has_joined ? NODE_AGAIN : 0;
 }

@@ -359,33 +359,11 @@ end_roll_back(struct running *r)
     }
 }
 
-/* It may have been taken in without having heard of it yet, and then been
- * removed: its directory must be emptied by hand, as it would say. Once: what
- * it is next, nobody has removed. */
-static void
-empty_blank(struct running *r)
-{
-    struct world *w = r->world;
-
-    if (r->was_blank && sim_self(w->sim, w->ids[victim(r)])->is_blank) {
-        world_crash(w, victim(r), true);
-        sim_node_lose(victim_node(r));
-    }
-    r->was_blank = false;
-}
-
 static void
 on_forgotten(struct broker_call *call, const struct broker_reply *reply)
 {
-    struct running *r = call->arg;
-    struct world *w = r->world;
+    const struct running *r = call->arg;
 
-    if (reply->fault.kind == BROKER_OK) {
-        empty_blank(r);
-        if (w->is_healing) {
-            world_start(w, victim(r));
-        }
-    }
     sim_trace(r->world->sim, 0, "forget_cluster_node n%u: %s", r->fault->node,
               reply->fault.kind == BROKER_OK ? "done" : reply->fault.text);
 }
@@ -400,14 +378,12 @@ end_forget(struct running *r)
     char name[16];
 
     if (r->step++ > 0) {
-        empty_blank(r); /* whether or not its removal was answered */
         world_start(w, victim(r));
         return;
     }
     if (!sim_node_is_up(victim_node(r)) && sim_node_is_formed(by)) {
         int size = snprintf(name, sizeof(name), "n%u", r->fault->node);
 
-        r->was_blank = sim_self(w->sim, w->ids[victim(r)])->is_blank;
         r->call.done = on_forgotten;
         r->call.arg = r;
         joining_forget(sim_node_broker(by, 0), meta_text(name, (size_t)size),
@@ -683,9 +659,6 @@ world_heal(struct world *w)
 
         if (r->is_on && r->fault->kind == SIM_STOP && is_stopping(r)) {
             world_crash(w, victim(r), false);
-        }
-        if (r->is_on && r->fault->kind == SIM_FORGET) {
-            empty_blank(r); /* its second step will not be */
         }
     }
     for (uint32_t i = 0; i < w->nodes_count; i++) {

@@ -49,6 +49,7 @@ struct sim_node {
     bool is_up;
     bool is_leaving;
     bool sets_aside;       /* what it has, before it starts again */
+    bool is_renewed;       /* it is blank, and takes another UUID */
     struct disk_sim *disk; /* of the identity */
     struct disk_sim_image *copies[SIM_SHARDS_MAX + 1]; /* the identity's last */
     struct sim_identity identity;
@@ -356,6 +357,27 @@ on_formed(void *arg, qr_node_id id)
     return 0;
 }
 
+/* The node is blank, and nobody takes its UUID in. */
+static void
+on_renew(void *arg)
+{
+    struct sim_node *n = arg;
+
+    n->is_renewed = true;
+    leave(n, false, "it takes another UUID");
+}
+
+/* What daemon/identity_renew() does; its assertion is what makes it safe. */
+static void
+renew(struct sim_node *n)
+{
+    ASSERT(n->identity.node == 0);
+    ASSERT(sim_node_disk_bytes(n) == 0);
+    memset(&n->identity, 0, sizeof(n->identity));
+    rng_fill(sim_rng(n->config.sim), &n->identity.uuid,
+             sizeof(n->identity.uuid));
+}
+
 /* Read who it is, and count this start. */
 static void
 identify(struct sim_node *n)
@@ -370,7 +392,10 @@ identify(struct sim_node *n)
     if (!sim_identity_read(n->disk, &n->identity)) {
         memset(&n->identity, 0, sizeof(n->identity));
         rng_fill(rng, &n->identity.uuid, sizeof(n->identity.uuid));
+    } else if (n->is_renewed && n->identity.node == 0) {
+        renew(n);
     }
+    n->is_renewed = false;
     starts_push(&n->identity.starts, rng_u64(rng) | 1);
     sim_identity_write(n->disk, &n->identity);
     n->founders = n->identity.cluster;
@@ -388,6 +413,7 @@ start_formation(struct sim_node *n)
         .data_dir = n->name,
         .cluster = &n->identity.cluster,
         .on_formed = on_formed,
+        .on_renew = on_renew,
         .arg = n};
 
     while (n->plan[config.self].id != n->config.id) {

@@ -17,8 +17,7 @@ struct running {
     struct world *world;
     const struct sim_fault *fault;
     bool is_on;
-    uint32_t step; /* of those that have several */
-    bool was_blank;
+    uint32_t step;     /* of those that have several */
     uint32_t boot;     /* the start that is to end */
     uint64_t until_us; /* it waits no longer */
     struct broker_call call;

@@ -228,6 +228,28 @@ class LeaveAndJoinTest(MembersCase):
         self.await_whole(queue, 1)
         self.each_down_in_turn(queue, MESSAGES, (1, 2, 3))
 
+    def test_a_blank_node_that_was_forgotten_joins_again_by_itself(self):
+        """It was taken in, and removed again before it heard of it."""
+        self.add_node(4)
+        self.cluster.stop(4)
+        out = self.cluster.run_ctl(1, "forget_cluster_node", "n4")
+        self.assertEqual(0, out.returncode, out.stderr)
+        # What its directory was before it heard that it had been taken in.
+        data = self.cluster.data(4)
+        identity = os.path.join(data, "identity")
+        with open(identity, encoding="utf-8") as f:
+            lines = [line for line in f if line.split()[0] in
+                     ("version", "uuid", "start", "shards")]
+        with open(identity, "w", encoding="utf-8") as f:
+            f.writelines(lines)
+        for name in os.listdir(data):
+            if name.startswith("shard-"):
+                shutil.rmtree(os.path.join(data, name))
+        uuid = next(line for line in lines if line.startswith("uuid")).split()
+        self.cluster.start(4)
+        self.assertEqual(5, self.nodes(1)["n4"]["id"])
+        self.assertIn(f"in the place of {uuid[1]}", self.cluster.log(4))
+
     def test_a_fourth_node_joins_and_takes_over(self):
         queue = self.name()
         self.publish(queue)

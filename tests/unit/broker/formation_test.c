@@ -15,6 +15,7 @@ struct member {
     qr_node_id id;
     struct formation *formation;
     unsigned formed;
+    unsigned renewed;
 };
 
 struct rig {
@@ -34,6 +35,14 @@ on_formed(void *arg, qr_node_id id)
 }
 
 static void
+on_renew(void *arg)
+{
+    struct member *m = arg;
+
+    m->renewed++;
+}
+
+static void
 start(struct rig *r, size_t i)
 {
     struct formation_config config = {.nodes = r->plan,
@@ -43,6 +52,7 @@ start(struct rig *r, size_t i)
                                       .data_dir = "data",
                                       .cluster = &r->members[i].cluster,
                                       .on_formed = on_formed,
+                                      .on_renew = on_renew,
                                       .arg = &r->members[i]};
 
     sim_start(r->sim, (qr_node_id)(i + 1), 1, NULL);
@@ -151,5 +161,70 @@ Test(formation, keeps_out_a_node_with_another_disk)
     cr_assert_not(formation_is_formed(r.members[1].formation));
     cr_assert_not_null(
         strstr(formation_waits_for(r.members[1].formation), "is starting"));
+    rig_deinit(&r);
+}
+
+enum {
+    RENEW = FORMATION_KIND_FIRST + 4
+};
+
+/* Node 2, of a cluster, says to node 1 that UUID is of one that was removed. */
+static void
+say_renew(struct rig *r, const struct uuid *uuid, size_t size)
+{
+    struct env *env = sim_env(r->sim, 2, 0);
+    struct frame *f = frame_new(FRAME_CONTROL, RENEW);
+    struct address to = {.node = 1, .shard = 0};
+    uint8_t content[sizeof(uuid->bytes) + 1] = {0};
+
+    memcpy(content, uuid->bytes, sizeof(uuid->bytes));
+    content[sizeof(uuid->bytes)] = 'x';
+    frame_add(f, slice_copy(content, size));
+    cr_assert(env->ops->post(env, to, &f));
+    run(r, SECOND_US / 10);
+}
+
+Test(formation, gives_up_a_uuid_that_was_removed_but_not_at_once)
+{
+    const struct member *m;
+    struct rig r;
+
+    rig_init(&r);
+    m = &r.members[0];
+    start(&r, 0);
+    sim_start(r.sim, 2, 1, NULL);
+    run(&r, SECOND_US);
+    say_renew(&r, &m->uuid, 17);
+    cr_expect_str_eq(formation_waits_for(m->formation), "x");
+    run(&r, FORMATION_RENEW_MS * 1000 - SECOND_US / 2);
+    say_renew(&r, &m->uuid, 17);
+    cr_assert_eq(m->renewed, 0);
+    run(&r, SECOND_US / 2);
+    say_renew(&r, &m->uuid, 17);
+    cr_assert_eq(m->renewed, 1);
+    run(&r, 5 * SECOND_US);
+    say_renew(&r, &m->uuid, 17);
+    cr_assert_eq(m->renewed, 1, "it is told once");
+    cr_assert_eq(m->formed, 0);
+    sim_stop(r.sim, 2);
+    rig_deinit(&r);
+}
+
+Test(formation, keeps_its_uuid_when_another_was_removed)
+{
+    struct rig r;
+
+    rig_init(&r);
+    start(&r, 0);
+    sim_start(r.sim, 2, 1, NULL);
+    run(&r, SECOND_US);
+    for (unsigned i = 0; i < 5; i++) {
+        say_renew(&r, &r.members[1].uuid, 17);
+        say_renew(&r, &r.members[0].uuid, 16); /* and no text */
+        run(&r, SECOND_US);
+    }
+    cr_assert_eq(r.members[0].renewed, 0);
+    cr_assert_null(strstr(formation_waits_for(r.members[0].formation), "x"));
+    sim_stop(r.sim, 2);
     rig_deinit(&r);
 }

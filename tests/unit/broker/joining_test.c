@@ -199,16 +199,93 @@ Test(joining, a_lost_node_is_replaced_when_it_was_away_for_long_enough)
     rig_deinit(&r);
 }
 
-Test(joining, a_directory_of_a_removed_node_is_refused)
+/* The UUID of a node that was removed: n2's, whose name id 4 has now. */
+static void
+remove_n2(struct rig *r)
+{
+    sim_node_crash(r->nodes[2], false);
+    (void)ask_until(r, 3, JOIN_IS_MEMBER);
+    r->blank.uuid = meta_node(broker(r, 3)->meta, 2)->uuid;
+}
+
+Test(joining, the_uuid_of_a_removed_node_is_taken_in_no_more)
 {
     struct rig r;
 
     rig_init(&r);
-    sim_node_crash(r.nodes[2], false);
-    (void)ask_until(&r, 3, JOIN_IS_MEMBER);
-    r.blank.uuid = meta_node(broker(&r, 3)->meta, 2)->uuid;
-    cr_expect_eq(ask(&r, 3), JOIN_REFUSED);
+    remove_n2(&r);
+    cr_expect_eq(ask(&r, 3), JOIN_REMOVED);
     cr_expect_not_null(strstr(r.text, "which was removed"), "%s", r.text);
+    rig_deinit(&r);
+}
+
+/* The frame KIND of shard 0 of node FROM, with CONTENT, arrives at TO. */
+static void
+arrives(struct rig *r, qr_node_id to, qr_node_id from, uint16_t kind,
+        const struct buf *content)
+{
+    struct frame *f = frame_new(FRAME_CALL, kind);
+
+    frame_add(f, slice_copy(content->data, content->size));
+    joining_frame(broker(r, to), (struct address){.node = from, .shard = 0}, f);
+    frame_free(&f);
+}
+
+Test(joining, the_leader_says_whether_the_uuid_is_the_reason)
+{
+    const struct join_news *news;
+    struct buf content;
+    struct rig r;
+    qr_node_id by;
+
+    rig_init(&r);
+    remove_n2(&r);
+    while (leader(&r) == 0) {
+        pass(&r, 10);
+    }
+    by = other_than(leader(&r));
+    news = &broker(&r, by)->join_news;
+    for (unsigned i = 0; i < 2; i++) {
+        /* One that was removed; one whose name a running node has. */
+        bool is_removed = i == 0;
+
+        if (!is_removed) {
+            memset(&r.blank.uuid, 0xab, sizeof(r.blank.uuid));
+            (void)snprintf(r.blank.name, sizeof(r.blank.name), "n%u", by);
+        }
+        buf_init(&content);
+        cluster_put_member(&content, &r.blank);
+        arrives(&r, leader(&r), by, BROKER_META_JOIN, &content);
+        buf_deinit(&content);
+        pass(&r, 200);
+        cr_assert(uuid_is_equal(&news->uuid, &r.blank.uuid));
+        cr_expect_eq(news->is_removed, is_removed, "%s", news->text);
+        cr_expect_neq(news->text[0], '\0');
+    }
+    rig_deinit(&r);
+}
+
+Test(joining, the_leaders_reason_is_passed_on)
+{
+    struct buf content;
+    struct rig r;
+    qr_node_id by;
+
+    rig_init(&r);
+    by = other_than(leader(&r));
+    for (uint8_t why = 0; why < 2; why++) {
+        buf_init(&content);
+        buf_put(&content, r.blank.uuid.bytes, sizeof(r.blank.uuid.bytes));
+        buf_put_u8(&content, why);
+        arrives(&r, by, leader(&r), BROKER_META_JOIN_NO, &content);
+        cr_expect_eq(broker(&r, by)->join_news.text[0], why == 0 ? '\0' : 'x',
+                     "without a text it is no refusal");
+        buf_put_text(&content, "x");
+        arrives(&r, by, leader(&r), BROKER_META_JOIN_NO, &content);
+        buf_deinit(&content);
+        cr_expect_eq(ask(&r, by), why == 0 ? JOIN_REFUSED : JOIN_REMOVED);
+        cr_expect_str_eq(r.text, "x");
+    }
     rig_deinit(&r);
 }
 
@@ -554,6 +631,45 @@ Test(joining, a_queue_that_has_no_other_replica_keeps_its_node)
     f = forget(&r, 1, "n2");
     cr_expect_eq(f.kind, BROKER_PRECONDITION);
     cr_expect_not_null(strstr(f.text, "'alone'"), "%s", f.text);
+    rig_deinit(&r);
+}
+
+/* Node 2 is up; it means to start again, and does. */
+static void
+starts_again(struct rig *r)
+{
+    for (unsigned ms = 0; ms < WAIT_MS && !sim_node_is_leaving(r->nodes[2]);
+         ms += 10) {
+        pass(r, 10);
+    }
+    cr_assert(sim_node_is_leaving(r->nodes[2]));
+    sim_node_crash(r->nodes[2], false);
+    sim_node_start(r->nodes[2]);
+}
+
+Test(joining, a_blank_node_that_was_forgotten_joins_without_being_emptied)
+{
+    struct broker_fault f;
+    struct rig r;
+
+    rig_init(&r);
+    sim_node_crash(r.nodes[2], false);
+    sim_node_lose(r.nodes[2]);
+    sim_node_start(r.nodes[2]);
+    r.blank.uuid = sim_self(r.sim, 2)->uuid;
+    sim_node_crash(r.nodes[2], false);
+    (void)ask_until(&r, 3, JOIN_IS_MEMBER); /* it is not told */
+    f = forget(&r, 1, "n2");
+    cr_assert_eq(f.kind, BROKER_OK, "%s", f.text);
+    sim_node_start(r.nodes[2]);
+    cr_assert(uuid_is_equal(&sim_self(r.sim, 2)->uuid, &r.blank.uuid));
+    starts_again(&r);
+    cr_assert(sim_self(r.sim, 2)->is_blank);
+    cr_assert_not(uuid_is_equal(&sim_self(r.sim, 2)->uuid, &r.blank.uuid));
+    starts_again(&r); /* it has joined */
+    cr_expect_eq(sim_self(r.sim, 2)->id, 5);
+    cr_expect(sim_node_is_formed(r.nodes[2]));
+    cr_expect(meta_node(broker(&r, 1)->meta, 4)->is_removed);
     rig_deinit(&r);
 }
 

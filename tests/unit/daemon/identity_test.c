@@ -303,3 +303,58 @@ Test(identity, does_not_build_on_logs_that_have_none)
     cr_assert_eq(id.starts.boot, 1);
     clean(&r);
 }
+
+Test(identity, of_a_blank_directory_can_be_another)
+{
+    struct identity id;
+    struct identity next;
+    struct error err = {{0}};
+    struct uuid uuid;
+    struct rig r;
+    int lock;
+
+    rig_init(&r);
+    cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
+    cr_assert_eq(identity_shards(r.dir, &id, 2, &err), 0);
+    uuid = id.uuid;
+    cr_assert_eq(identity_renew(r.dir, &id, &err), 0, "%s", err.text);
+    (void)close(lock);
+    cr_assert_not(uuid_is_equal(&uuid, &id.uuid));
+    cr_assert_eq(identity_open(r.dir, &next, &lock, &err), 0, "%s", err.text);
+    (void)close(lock);
+    cr_assert(uuid_is_equal(&next.uuid, &id.uuid));
+    cr_assert_eq(next.starts.boot, 1, "a new node has not started before");
+    cr_assert_eq(next.met.count, 0);
+    cr_assert_eq(next.shards, 0);
+    rig_deinit(&r);
+}
+
+Test(identity, of_a_directory_with_data_stays)
+{
+    struct identity id;
+    struct error err = {{0}};
+    char path[160];
+    struct uuid uuid;
+    struct rig r;
+    int lock;
+
+    rig_init(&r);
+    cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
+    uuid = id.uuid;
+    id.node = 3;
+    cr_assert_eq(identity_renew(r.dir, &id, &err), -QR_ESTALE);
+    id.node = 0;
+    memset(&id.cluster.id, 7, sizeof(id.cluster.id));
+    cr_assert_eq(identity_renew(r.dir, &id, &err), -QR_ESTALE);
+    memset(&id.cluster.id, 0, sizeof(id.cluster.id));
+    (void)snprintf(path, sizeof(path), "%s/shard-3", r.dir);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    cr_assert_eq(identity_renew(r.dir, &id, &err), -QR_ESTALE);
+    cr_assert_not_null(strstr(err.text, r.dir));
+    cr_assert(uuid_is_equal(&uuid, &id.uuid));
+    (void)close(lock);
+    cr_assert_eq(identity_open(r.dir, &id, &lock, &err), 0);
+    (void)close(lock);
+    cr_assert(uuid_is_equal(&uuid, &id.uuid));
+    clean(&r);
+}
