@@ -39,6 +39,7 @@ sim_check_init(struct sim_check *c)
     registers_init(c->direct, SIM_QUEUES_MAX);
     registers_init(c->fanout, SIM_QUEUES_MAX);
     registers_init(c->topic, SIM_QUEUES_MAX);
+    registers_init(c->through, SIM_QUEUES_MAX);
     c->trace = 14695981039346656037U; /* FNV-1a */
 }
 
@@ -53,6 +54,7 @@ sim_check_deinit(struct sim_check *c)
     registers_deinit(c->direct, SIM_QUEUES_MAX);
     registers_deinit(c->fanout, SIM_QUEUES_MAX);
     registers_deinit(c->topic, SIM_QUEUES_MAX);
+    registers_deinit(c->through, SIM_QUEUES_MAX);
 }
 
 void

@@ -89,6 +89,8 @@ struct sim_check {
     struct sim_register direct[SIM_QUEUES_MAX]; /* bound to amq.direct, */
     struct sim_register fanout[SIM_QUEUES_MAX]; /* amq.fanout, */
     struct sim_register topic[SIM_QUEUES_MAX];  /* amq.topic */
+    /* amq.direct bound to amq.topic, by the queue's name. */
+    struct sim_register through[SIM_QUEUES_MAX];
     uint32_t publishers;
     uint64_t confirmed;
     uint64_t returned;

@@ -216,6 +216,38 @@ ask_topic(struct sim_client *c)
 }
 
 void
+client_ask_through(struct sim_client *c, unsigned channel, bool is_bind)
+{
+    unsigned own = client_own(c);
+    struct amqp_method m = {.id = is_bind ? AMQP_exchange_bind
+                                          : AMQP_exchange_unbind};
+
+    if (is_bind) {
+        m.exchange_bind.source = amqp_text("amq.topic");
+        m.exchange_bind.destination = amqp_text("amq.direct");
+        m.exchange_bind.routing_key = amqp_text(c->queue);
+    } else {
+        m.exchange_unbind.source = amqp_text("amq.topic");
+        m.exchange_unbind.destination = amqp_text("amq.direct");
+        m.exchange_unbind.routing_key = amqp_text(c->queue);
+    }
+    client_request_change(c, channel, &c->config.check->through[own], own,
+                          is_bind);
+    sim_amqp_ask(c->amqp, channel, &m);
+}
+
+/* Of every other queue that way comes and goes; the others keep theirs. */
+static void
+ask_binding(struct sim_client *c)
+{
+    if (client_own(c) % 2 == 0 || rng_chance(client_rng(c), 500000)) {
+        ask_topic(c);
+    } else {
+        client_ask_through(c, CHANNEL_ADMIN, rng_chance(client_rng(c), 500000));
+    }
+}
+
+void
 client_admin(struct sim_client *c)
 {
     bool is_lossy = client_is_lossy(c, client_own(c));
@@ -236,7 +268,7 @@ client_admin(struct sim_client *c)
     } else if (what < 15) {
         ask_exchange(c);
     } else if (!is_lossy) {
-        ask_topic(c);
+        ask_binding(c);
     } else if (what < 17) {
         ask_delete(c);
     } else {

@@ -19,7 +19,8 @@ enum step {
     STEP_FANOUT = 4,
     STEP_QOS = 8,
     STEP_CONSUME = 16,
-    STEP_OTHER = 32
+    STEP_OTHER = 32,
+    STEP_THROUGH = 64
 };
 
 /* ---- who consumes ---- */
@@ -246,6 +247,8 @@ setup_step(struct sim_client *c)
         ask_bind(c, "amq.direct", &check->direct[own]);
     } else if ((c->done & STEP_FANOUT) == 0 && !client_is_lossy(c, own)) {
         ask_bind(c, "amq.fanout", &check->fanout[own]);
+    } else if ((c->done & STEP_THROUGH) == 0 && !client_is_lossy(c, own)) {
+        client_ask_through(c, CHANNEL_CONSUME, true);
     } else if ((c->done & STEP_QOS) == 0) {
         c->prefetch = c->is_settling_down
                           ? (uint32_t)PREFETCH_MAX
@@ -315,6 +318,9 @@ client_setup_answer(struct sim_client *c, const struct amqp_method *m)
         break;
     case AMQP_queue_bind_ok:
         c->done |= bound;
+        break;
+    case AMQP_exchange_bind_ok:
+        c->done |= STEP_THROUGH;
         break;
     case AMQP_basic_qos_ok:
         c->done |= STEP_QOS;

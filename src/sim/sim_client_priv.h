@@ -177,6 +177,9 @@ void client_publish_drop(struct sim_client *c, unsigned channel);
 /* Ask for something on the admin channel, now and then. */
 void client_admin(struct sim_client *c);
 void client_admin_answer(struct sim_client *c, const struct amqp_method *m);
+/* CHANNEL asks for the way from amq.topic by amq.direct to the client's queue,
+ * or, with IS_BIND false, for its end. */
+void client_ask_through(struct sim_client *c, unsigned channel, bool is_bind);
 /* Do what the broker must refuse. */
 void client_err(struct sim_client *c);
 /* The request of CHANNEL has an answer: it is so. */

@@ -104,6 +104,23 @@ aim_at_topic(struct sim_client *c, struct aim *aim)
     (void)snprintf(aim->key, sizeof(aim->key), "k.q%u", aim->number);
 }
 
+/* By amq.topic, and amq.direct, which is bound to that, to a queue: the binding
+ * between the two is what is looked at, once that of the queue is sure. */
+static void
+aim_through(struct sim_client *c, struct aim *aim)
+{
+    struct sim_check *check = c->config.check;
+    unsigned q = (unsigned)rng_below(client_rng(c), c->config.queues);
+    bool is_bound = sim_register_is_sure(&check->direct[q]);
+
+    aim->exchange = "amq.topic";
+    aim->number = q;
+    aim->queues = bit_if(true, q);
+    aim->sure = bit_if(is_bound && sim_register_is_sure(&check->through[q]), q);
+    aim->look = is_bound ? &check->through[q] : NULL;
+    (void)snprintf(aim->key, sizeof(aim->key), "q%u", q);
+}
+
 static void
 aim_at_one(struct sim_client *c, struct aim *aim)
 {
@@ -157,6 +174,8 @@ take_aim(struct sim_client *c, struct aim *aim)
         aim_at_all(c, aim);
     } else if (roll < 22) {
         aim_at_topic(c, aim);
+    } else if (roll < 30) {
+        aim_through(c, aim);
     } else {
         aim_at_one(c, aim);
     }
