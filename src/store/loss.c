@@ -27,6 +27,9 @@
 #include "store/replay.h"
 #include "store/segment.h"
 
+/* So many logs may have begun in a hole, and be known from nothing else. */
+static const uint32_t logs_skipped = 1 << 18;
+
 void
 loss_record(struct replay *rp, const struct record *r)
 {
@@ -248,11 +251,14 @@ loss_judge(struct replay *rp)
 {
     struct store *s = rp->store;
 
+    bool may_hide = false;
+
     OBJ_CHECK(s, STORE_MAGIC);
     read_state(rp);
     for (uint32_t i = 0; i < rp->holes; i++) {
         const struct loss *l = &rp->losses[i];
 
+        may_hide = may_hide || !l->is_counted || l->lost.controls > 0;
         if (is_resolved(s, l)) {
             continue;
         }
@@ -260,5 +266,10 @@ loss_judge(struct replay *rp)
         judge_entries(rp, l);
         ranges_add(&s->resolved, l->first, l->last);
         s->must_state = true;
+    }
+    if (may_hide) {
+        /* Should the creation of a log that nobody knows come back, it must not
+         * be that of another group. */
+        s->log_next += MIN(logs_skipped, UINT32_MAX - s->log_next);
     }
 }

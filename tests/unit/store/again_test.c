@@ -233,3 +233,37 @@ Test(again, a_file_is_what_its_first_batch_tells)
     cr_assert_eq(last_index(&r), last + 3);
     rig_deinit(&r);
 }
+
+/* A group of which nothing is known, so that nobody knows the number of its
+ * log: no other group gets that number, and with it what comes back. */
+Test(again, what_comes_back_is_of_no_other_group)
+{
+    struct rig r;
+    struct store_group_info info;
+
+    rig_init(&r, 6);
+    fill(&r, 1, 2);
+    rig_create(&r, 17);
+    store_hard_state(r.store, 17, 3, 2);
+    rig_settle(&r);
+    store_hard_state(r.store, 16, 1, 1);
+    rig_snapshot(&r, 16, 2, 1, 2);
+    rig_settle(&r);
+    fill(&r, 3, 4);
+    rig_close(&r);
+    spoil(&r, first, SEGMENT_DATA_AT + 2 * BATCH, SECTOR_SIZE);
+    rig_must_open(&r);
+    cr_assert_eq(store_group_info(r.store, 17, &info), -QR_ENOENT);
+    cr_assert_eq(last_index(&r), 4);
+    rig_settle(&r);
+    rig_reopen(&r);
+    rig_create(&r, 18);
+    rig_settle(&r);
+    rig_close(&r);
+    disk_sim_heal(r.sim);
+    rig_must_open(&r);
+    cr_assert_eq(store_group_info(r.store, 18, &info), 0);
+    cr_assert_eq(info.term, 0);
+    cr_assert_eq(info.vote, 0);
+    rig_deinit(&r);
+}
