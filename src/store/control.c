@@ -183,6 +183,7 @@ control_mend(struct store *s)
     }
     if (wrote) {
         s->flush_upto = s->batch_next;
+        segments_hold(s);
     }
 }
 

@@ -494,6 +494,21 @@ replay_strays(struct replay *rp)
     }
 }
 
+/* The log was durable beyond its end, in a file that nobody knows. Its numbers
+ * are not used again, or a later start would miss the same batches anew. */
+static void
+skip_freed(struct replay *rp)
+{
+    struct store *s = rp->store;
+
+    OBJ_CHECK(s, STORE_MAGIC);
+    if (s->batch_next <= rp->freed_last) {
+        ASSERT(s->active == NULL);
+        loss_hole(rp, s->batch_next, rp->freed_last);
+        s->batch_next = rp->freed_last + 1;
+    }
+}
+
 static int
 replay_segments(struct replay *rp)
 {
@@ -509,6 +524,7 @@ replay_segments(struct replay *rp)
             return rv;
         }
     }
+    skip_freed(rp);
     known = rp->uncounted == 0 && rp->is_counted;
     replay_strays(rp);
     s->durable = s->batch_next - 1;

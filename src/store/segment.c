@@ -677,13 +677,23 @@ segments_mend(struct store *s)
         if (seg == NULL) {
             continue;
         }
-        if (seg->is_broken || seg->header.sequence == 0 || s->must_state) {
-            /* What it tells, or what is concluded now, must be told elsewhere
-             * first. */
-            seg->kill_batch = s->batch_next;
+        if (seg->is_broken || seg->header.sequence == 0) {
+            seg->kill_batch = s->batch_next; /* told elsewhere first */
         }
         if (seg->must_restore && seg->state != SEGMENT_FREE) {
             segment_restore(s, seg);
+        }
+    }
+}
+
+void
+segments_hold(struct store *s)
+{
+    OBJ_CHECK(s, STORE_MAGIC);
+    ASSERT(s->durable < s->batch_next);
+    for (size_t i = 1; i < s->segments_capacity; i++) {
+        if (s->segments[i] != NULL) {
+            s->segments[i]->kill_batch = s->batch_next;
         }
     }
 }

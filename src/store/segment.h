@@ -32,6 +32,8 @@ void segment_add_live(struct store *s, struct segment *seg, uint64_t span);
 void segment_kill(struct store *s, struct segment *seg, uint64_t span);
 /* After a start: put right what can be, hold what is still needed. */
 void segments_mend(struct store *s);
+/* What a start concluded was queued: free no segment before it is durable. */
+void segments_hold(struct store *s);
 /* Write SEG's headers again; it is in use, and no seal of it under way. */
 void segment_restore(struct store *s, struct segment *seg);
 /* Reclaim what can be; asks for control records to be written again. */

@@ -316,3 +316,113 @@ Test(reuse, remembers_how_far_the_log_was_durable)
     cr_assert(store_group_info(r.store, 16, &info) != 0 || info.is_lost);
     rig_deinit(&r);
 }
+
+/* The newest segment is lost as a whole. What was durable in it is judged once:
+ * what comes after has other numbers. */
+Test(reuse, judges_what_was_durable_once)
+{
+    struct rig r;
+    struct store_group_info info;
+    char name[DISK_NAME_SIZE];
+    qr_index at = 0;
+
+    rig_init(&r, 9);
+    rig_create(&r, 16);
+    rig_create(&r, 18);
+    rig_create(&r, 19);
+    for (uint64_t i = 1; i <= 3; i++) { /* each holds a segment */
+        rig_append(&r, i < 3 ? 18 : 19, i < 3 ? i : 1, 1, 1, 1000);
+        while (active(&r)->header.sequence == i) {
+            turn(&r, 16, ++at);
+        }
+    }
+    for (int i = 0; i < 8; i++) {
+        turn(&r, 16, ++at);
+    }
+    rig_snapshot(&r, 18, 2, 0, 0);
+    rig_settle(&r);
+    rig_settle(&r);
+    cr_assert(has_freed(&r));
+    memcpy(name, active(&r)->name, sizeof(name));
+    rig_close(&r);
+    for (uint64_t o = 0; o < r.config.segment_size; o += SECTOR_SIZE) {
+        cr_assert_eq(disk_sim_spoil_at(r.sim, name, o), 0);
+    }
+    rig_must_open(&r);
+    cr_assert(r.store->is_unsure);
+    rig_create(&r, 17);
+    store_hard_state(r.store, 17, 2, 1);
+    rig_settle(&r);
+    for (int i = 0; i < 2; i++) {
+        rig_reopen(&r);
+        cr_assert_eq(store_group_info(r.store, 17, &info), 0);
+        cr_assert_not(info.is_lost);
+        cr_assert_eq(info.term, 2);
+        rig_settle(&r);
+    }
+    rig_deinit(&r);
+}
+
+/* Fill segments with entries of GROUP from FROM on, until another is active;
+ * return the next entry's index. */
+static qr_index
+fill_segment(struct rig *r, qr_group_id group, qr_index from)
+{
+    uint64_t sequence = active(r)->header.sequence;
+
+    while (active(r)->header.sequence == sequence) {
+        rig_append(r, group, from++, 1, 1, 1000);
+        rig_settle(r);
+    }
+    return from;
+}
+
+/* A group's snapshot has rotted, and nothing else was in its segment. That is
+ * not freed before it is durable that the group is lost, at whatever request
+ * the power goes. */
+Test(reuse, keeps_evidence_until_the_verdict_is_durable)
+{
+    struct rig r;
+    struct store_group_info info;
+    struct disk_sim_image *image;
+    char name[DISK_NAME_SIZE];
+    qr_index next;
+    uint64_t end;
+
+    rig_init(&r, 10);
+    rig_create(&r, 16);
+    rig_create(&r, 18);
+    rig_create(&r, 19);
+    rig_append(&r, 18, 1, 1, 1, 1000); /* holds the first segment */
+    next = fill_segment(&r, 16, 1);
+    memcpy(name, active(&r)->name, sizeof(name));
+    end = active(&r)->end;
+    rig_snapshot(&r, 16, next - 1, next - 1, next - 1);
+    rig_settle(&r);
+    next = fill_segment(&r, 19, 1);
+    rig_snapshot(&r, 19, next - 1, 0, 0);
+    rig_settle(&r);
+    rig_close(&r);
+    cr_assert_eq(disk_sim_flip(r.sim, name,
+                               end + BATCH_HEADER_SIZE + RECORD_HEADER_SIZE, 1),
+                 0);
+    image = disk_sim_copy(r.sim);
+    for (unsigned requests = 0; requests < 8; requests++) {
+        disk_sim_roll_back(r.sim, image);
+        rig_must_open(&r);
+        cr_assert_eq(store_group_info(r.store, 16, &info), 0);
+        cr_assert(info.is_lost);
+        store_flush(r.store);
+        for (unsigned i = 0; i < requests; i++) {
+            (void)disk_sim_complete_one(r.sim);
+        }
+        rig_crash(&r, 0);
+        rig_must_open(&r);
+        cr_assert_eq(store_group_info(r.store, 16, &info), 0);
+        cr_assert(info.is_lost, "after %u requests", requests);
+        rig_settle(&r);
+        rig_close(&r);
+    }
+    disk_sim_image_free(&image);
+    rig_deinit(&r);
+}
