@@ -18,7 +18,10 @@ enum {
     REST_US_MAX = 15000000,
     START_US_MAX = 4000000, /* its first work begins before this */
     STALL_US_MAX = 6000000,
-    CHANNEL_NUMBERS = 2000
+    CHANNEL_NUMBERS = 2000,
+    DELAY_NEAR_US = 500, /* on the way to the node, at most */
+    DELAY_FAR_US = 50000,
+    PREFETCH_HASTY_MIN = 32 /* empties a queue fast enough */
 };
 
 unsigned
@@ -192,8 +195,9 @@ client_connect(struct sim_client *c)
         .heartbeat_s = (uint16_t)rng_between(rng, 1, 4),
         .first_channel = firsts[rng_below(rng, ARRAY_COUNT(firsts))],
         .delay_min_us = 50,
-        .delay_max_us =
-            !c->is_settling_down && rng_chance(rng, 100000) ? 50000 : 500,
+        .delay_max_us = !c->is_settling_down && rng_chance(rng, 100000)
+                            ? DELAY_FAR_US
+                            : DELAY_NEAR_US,
         .chop_per_million = rng_chance(rng, 200000) ? 500000 : 5000,
         .window = rng_between(rng, 4 << 10, 128 << 10)};
 
@@ -202,6 +206,7 @@ client_connect(struct sim_client *c)
     }
     take_temper(c);
     c->is_hasty = c->is_settling_down;
+    c->is_near = session.delay_max_us == DELAY_NEAR_US;
     c->node = sim_node_id(node);
     sim_amqp_open(c->amqp, &session, front,
                   sim_env(c->config.sim, c->node, shard));
@@ -401,6 +406,9 @@ sim_client_settle_down(struct sim_client *c)
 {
     c->is_settling_down = true;
     c->temper = (struct temper){.is_slow = false};
+    /* Some stay: whoever comes back gets anew what was never sent to it. */
+    c->is_hasty = c->is_near && c->prefetch >= PREFETCH_HASTY_MIN &&
+                  rng_chance(client_rng(c), 500000);
     c->config.tick_us = MIN(c->config.tick_us, (uint32_t)SETTLE_TICK_US);
 }
 

@@ -113,7 +113,8 @@ struct sim_client {
     uint64_t tags;    /* consumer tags made */
     bool has_private; /* an exclusive queue */
     bool is_settling_down;
-    bool is_hasty; /* this connection is for settling down */
+    bool is_near;  /* its node answers at once, or nearly */
+    bool is_hasty; /* this connection will do for settling down */
     bool is_idle;  /* asks for nothing any more */
     char queue[SIM_CLIENT_NAME_SIZE];
     char private[SIM_CLIENT_NAME_SIZE];

@@ -20,6 +20,7 @@ old_term 1 --plan $build/figure_8.plan
 reuse_id 20
 replay_effects 10
 drop_dedup 40
+drop_resend 360
 drop_live 150
 ignore_prefetch 10
 share_exclusive 90
