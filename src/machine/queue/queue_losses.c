@@ -16,8 +16,9 @@
  * would be lost with those that are not. So up to the end of the log as it was
  * found, a session's numbers may jump. The log also has commands that did come
  * too early, were refused, and follow once more: what was jumped over is kept,
- * and still taken once. (Not in a snapshot: one that is taken in the middle of
- * such a replay remembers that numbers may jump, not which did.) */
+ * and still taken once. A snapshot that is taken in the middle of such a replay
+ * has it, too: were the rest replayed from there with another result, the
+ * settlements in it would mean other deliveries. */
 #include <quorate/error.h>
 #include <string.h>
 
@@ -243,10 +244,53 @@ queue_machine_is_aside(const struct queue_machine *m, qr_index index)
 
 /* ---- snapshots ---- */
 
-void
-queue_losses_write(const struct queue_losses *l, struct buf *out)
+static void
+queue_losses_write_ranges(const struct ranges *ranges, struct buf *out)
 {
     uint64_t before = 0;
+
+    buf_put_varint(out, ranges->count);
+    for (size_t i = 0; i < ranges->count; i++) {
+        const struct range *r = &ranges->items[i];
+
+        ASSERT(r->first > before);
+        buf_put_varint(out, r->first - before);
+        buf_put_varint(out, r->last - r->first);
+        before = r->last;
+    }
+}
+
+/* What sessions have jumped over, as long as it may still come. */
+static void
+queue_losses_write_skipped(const struct queue_machine *m, struct buf *out)
+{
+    uint64_t *ids = map_keys_sorted(&m->sessions);
+    bool is_over = m->index_last >= m->losses->torn;
+    uint64_t before = 0;
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < m->sessions.count && !is_over; i++) {
+        const struct queue_session *s = map_get(&m->sessions, ids[i]);
+
+        ids[count] = ids[i];
+        count += s->skipped.count > 0 ? 1 : 0;
+    }
+    buf_put_varint(out, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct queue_session *s = map_get(&m->sessions, ids[i]);
+
+        ASSERT(ids[i] > before || i == 0);
+        buf_put_varint(out, ids[i] - before);
+        queue_losses_write_ranges(&s->skipped, out);
+        before = ids[i];
+    }
+    mem_free(ids);
+}
+
+void
+queue_losses_write(const struct queue_machine *m, struct buf *out)
+{
+    const struct queue_losses *l = m->losses;
 
     ASSERT(l->count <= QUEUE_LOSSES_MAX);
     ASSERT(l->commands > 0);
@@ -265,14 +309,8 @@ queue_losses_write(const struct queue_losses *l, struct buf *out)
         buf_put_varint(out, loss->time_ms);
         buf_put_u8(out, loss->is_unknown ? 1 : 0);
     }
-    buf_put_varint(out, l->aside.count);
-    for (size_t i = 0; i < l->aside.count; i++) {
-        const struct range *r = &l->aside.items[i];
-
-        buf_put_varint(out, r->first - before);
-        buf_put_varint(out, r->last - r->first);
-        before = r->last;
-    }
+    queue_losses_write_ranges(&l->aside, out);
+    queue_losses_write_skipped(m, out);
 }
 
 /* One record of L. */
@@ -296,12 +334,53 @@ queue_losses_read_one(struct cursor *c, struct queue_losses *l)
     l->count++;
 }
 
+static void
+queue_losses_read_ranges(struct cursor *c, struct ranges *out)
+{
+    uint64_t count = cursor_varint(c);
+    uint64_t first = 0;
+    uint64_t last = 0;
+
+    ASSERT(out->count == 0);
+    for (uint64_t i = 0; i < count && !c->bad; i++) {
+        if (!queue_ranges_next(c, &first, &last)) {
+            cursor_fail(c); /* it may have ended */
+            return;
+        }
+        ranges_add(out, first, last);
+    }
+}
+
+/* Sessions jump over what is below their last number. */
+static void
+queue_losses_read_skipped(struct cursor *c, struct queue_machine *m)
+{
+    uint64_t count = cursor_varint(c);
+    uint64_t id = 0;
+
+    ASSERT(m->losses != NULL);
+    for (uint64_t i = 0; i < count && !c->bad; i++) {
+        struct queue_session *s;
+        const struct ranges *r;
+
+        id += cursor_varint(c);
+        s = map_get(&m->sessions, id);
+        if (s == NULL || s->skipped.count > 0) {
+            cursor_fail(c);
+            return;
+        }
+        queue_losses_read_ranges(c, &s->skipped);
+        r = &s->skipped;
+        if (r->count == 0 || r->items[r->count - 1].last >= s->applied) {
+            cursor_fail(c);
+        }
+    }
+}
+
 void
 queue_losses_read(struct cursor *c, struct queue_machine *m)
 {
     struct queue_losses *l = queue_losses_of(m);
-    uint64_t first = 0;
-    uint64_t last = 0;
     uint64_t count;
 
     ASSERT(l->count == 0);
@@ -317,15 +396,9 @@ queue_losses_read(struct cursor *c, struct queue_machine *m)
     for (uint64_t i = 0; i < count && !c->bad; i++) {
         queue_losses_read_one(c, l);
     }
-    count = cursor_varint(c);
-    for (uint64_t i = 0; i < count && !c->bad; i++) {
-        if (!queue_ranges_next(c, &first, &last)) {
-            cursor_fail(c); /* it may have ended */
-            return;
-        }
-        ranges_add(&l->aside, first, last);
-    }
+    queue_losses_read_ranges(c, &l->aside);
     if (ranges_total(&l->aside) > m->held_count) {
         cursor_fail(c);
     }
+    queue_losses_read_skipped(c, m);
 }

@@ -390,7 +390,7 @@ queue_machine_snapshot(struct queue_machine *m, struct buf *out,
     }
     queue_snapshot_fresh(m, out, &indexes, live);
     if (m->losses != NULL) {
-        queue_losses_write(m->losses, out);
+        queue_losses_write(m, out);
     }
     mem_free(indexes.items);
 }

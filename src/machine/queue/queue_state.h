@@ -177,9 +177,10 @@ bool queue_losses_take(struct queue_machine *m,
  * are COUNT indexes of messages, ascending. */
 void queue_losses_prune(struct queue_machine *m, const qr_index *held,
                         size_t count);
-/* The part of a snapshot that is written when there are losses. */
-void queue_losses_write(const struct queue_losses *l, struct buf *out);
-/* Read it into M, which has none; C is bad when it is none. */
+/* The part of a snapshot of M that is written when there are losses. */
+void queue_losses_write(const struct queue_machine *m, struct buf *out);
+/* Read it into M, which has none, but its sessions; C is bad when it is
+ * none. */
 void queue_losses_read(struct cursor *c, struct queue_machine *m);
 void queue_losses_free(struct queue_machine *m);
 /* Whether command SEQ of session S (NULL: not known yet), which is not the
