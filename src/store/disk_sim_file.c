@@ -9,6 +9,7 @@
 
 enum {
     SAVED_MIN = 8, /* sectors */
+    SAVED_KEPT = 256,
     SPARE_SIZE_MIN = 64 << 10
 };
 
@@ -167,6 +168,11 @@ disk_sim_file_sync(struct sim_file *f)
         f->dirty[i] = 0;
     }
     f->saved_count = 0;
+    if (f->saved_capacity > SAVED_KEPT) { /* one large write needed it */
+        mem_free(f->saved);
+        f->saved = NULL;
+        f->saved_capacity = 0;
+    }
     f->dirty_first = disk_sim_sectors(f->size);
     f->dirty_limit = 0;
 }
