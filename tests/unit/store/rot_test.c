@@ -20,6 +20,7 @@ enum {
     PLACES = 3,  /* of rot, at most */
     LAST_BATCHES = 8,
     LAST_GROUP = 99,
+    NEW_GROUP = 100, /* and the next ones: made after the rot */
     OPERATIONS = 700
 };
 
@@ -142,9 +143,26 @@ rot(struct run *run)
     }
 }
 
-/* The log goes on; then, perhaps, what could not be read can be again. */
+/* Those that were made since know nothing yet, whatever comes back. */
 static void
-go_on(struct run *run)
+check_new(struct run *run, qr_group_id last)
+{
+    for (qr_group_id id = NEW_GROUP; id <= last; id++) {
+        struct store_group_info info;
+
+        cr_assert_eq(store_group_info(run->rig.store, id, &info), 0);
+        cr_assert_not(info.is_lost);
+        cr_assert_eq(info.term, 0);
+        cr_assert_eq(info.vote, 0);
+        cr_assert_eq(info.last_index, 0);
+        cr_assert_not(info.has_snapshot);
+    }
+}
+
+/* The log goes on, with another group; then, perhaps, what could not be read
+ * can be again. */
+static void
+go_on(struct run *run, qr_group_id fresh)
 {
     struct rig *r = &run->rig;
     struct store_group_info info;
@@ -154,6 +172,7 @@ go_on(struct run *run)
         !info.is_lost) {
         store_hard_state(r->store, LAST_GROUP, ++info.term, 1);
     }
+    rig_create(r, fresh);
     rig_settle(r);
     rig_close(r);
     if (rng_below(&run->rng, 2) == 0) {
@@ -177,14 +196,15 @@ check_round(struct run *run)
     run->count->lost += first.lost;
     run->count->unsure += first.is_unsure;
     run->count->whole += damaged == 0 && first.lost == 0 && !first.is_unsure;
-    for (int i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2; i++) {
         struct listed again;
 
         rig_settle(r);
-        rig_pass(r, (uint64_t)i * 5000);
+        rig_pass(r, i * UINT64_C(5000));
         cr_assert_eq(r->failures, 0, "%s", r->failure);
-        go_on(run);
+        go_on(run, NEW_GROUP + i);
         open_store(run);
+        check_new(run, NEW_GROUP + i);
         again = list(run);
         /* Of those that were gone, what comes back may be lost. */
         cr_assert(again.lost <= first.lost || first.is_unsure);
