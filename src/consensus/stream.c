@@ -15,6 +15,8 @@
 enum {
     STREAM_MAGIC = 0x5354524d,
     STREAM_CHUNK_SIZE = 1 << 20,
+    STREAM_CHUNK_MS = 250, /* on a slow disk it is sent as it is; well below
+                              INSTALL_STALL_MS, at which all is asked anew */
     STREAM_CREDIT_MAX = 8,
     STREAM_ACTIVE_MS = 2500, /* pulled within: the follower is at it */
     STREAM_IDLE_MS = 30000   /* forgotten after */
@@ -30,6 +32,7 @@ struct stream {
     uint64_t id;
     uint64_t sequence;
     unsigned credit;
+    uint64_t chunk_at_ms; /* when its first entry came */
     uint64_t pulled_at_ms;
     struct range *ranges; /* asked for */
     size_t ranges_count;
@@ -243,6 +246,7 @@ add_entry(struct stream *s, struct store_entry *e)
     ASSERT(n < WIRE_ENTRIES_MAX);
     if (s->frame == NULL) {
         s->frame = frame_new(FRAME_STREAM, WIRE_CHUNK);
+        s->chunk_at_ms = now_ms(s->group);
     }
     s->indexes[n] = s->next - s->last;
     s->terms[n] = e->term;
@@ -264,7 +268,9 @@ chunk_is_full(const struct stream *s)
 {
     OBJ_CHECK(s, STREAM_MAGIC);
     return s->count == WIRE_ENTRIES_MAX || s->frame_size >= STREAM_CHUNK_SIZE ||
-           (s->count > 0 && s->range == s->ranges_count);
+           (s->count > 0 &&
+            (s->range == s->ranges_count ||
+             now_ms(s->group) - s->chunk_at_ms >= STREAM_CHUNK_MS));
 }
 
 static void on_fetched(struct store_fetch *fetch);
