@@ -96,7 +96,11 @@ class Worker(threading.Thread):
                 self.record.add(events.CLOSED, tag=self.node)
                 quiet_close(self.connection)
                 self.connection = None
+            self.away()
         self.record.close()
+
+    def away(self):
+        """Between two connections."""
 
     def failed(self, error):
         """What a worker has to say to the end of its connection."""
@@ -174,7 +178,10 @@ class Consumer(Worker):
     """Acknowledges most, one by one or several; returns some; holds some for
     a time; vanishes now and then."""
 
+    leaves = False  # of its own will
+
     def work(self, connection):
+        self.leaves = False
         channel = self.call("channel", connection.channel)
         prefetch = self.random.choice(self.spec["prefetch"])
         self.call("qos", channel.basic_qos, prefetch_count=prefetch)
@@ -203,12 +210,14 @@ class Consumer(Worker):
                     self.vanish()
                 else:
                     quiet_close(connection)
-                self.away()
+                self.leaves = True
                 return
 
     def away(self):
-        """Leave the queue to others, or to itself."""
-        if self.spec["away_s"] > 0 and not self.quiet.is_set():
+        """Leave the queue to others, or to itself. Its connection has ended,
+        and that is recorded: what it sent last may not have arrived."""
+        if self.leaves and self.spec["away_s"] > 0 and \
+                not self.quiet.is_set():
             self.quiet.wait(self.random.uniform(0, self.spec["away_s"]))
 
     def delivered(self, queue, method, properties, body, held):
