@@ -710,6 +710,22 @@ sim_node_disk_bytes(const struct sim_node *n)
     return bytes;
 }
 
+uint64_t
+sim_node_disk_memory(const struct sim_node *n)
+{
+    struct disk_sim_stats stats;
+    uint64_t bytes = 0;
+
+    for (uint16_t i = 0; i < n->config.shards; i++) {
+        disk_sim_stats(n->shards[i].disk, &stats);
+        bytes += stats.memory;
+    }
+    for (size_t i = 0; i <= SIM_SHARDS_MAX; i++) {
+        bytes += n->copies[i] != NULL ? disk_sim_image_memory(n->copies[i]) : 0;
+    }
+    return bytes;
+}
+
 struct broker *
 sim_node_broker(const struct sim_node *n, uint16_t shard)
 {

@@ -99,6 +99,8 @@ void sim_node_transfer(struct sim_node *n, uint64_t pick, qr_node_id to);
 uint64_t sim_node_messages(const struct sim_node *n, qr_group_id group);
 /* Bytes that its disks hold. */
 uint64_t sim_node_disk_bytes(const struct sim_node *n);
+/* Bytes of this process that stand for its disks, and for old copies. */
+uint64_t sim_node_disk_memory(const struct sim_node *n);
 /* The broker of SHARD, or NULL while the node is down. */
 struct broker *sim_node_broker(const struct sim_node *n, uint16_t shard);
 /* The disk of SHARD, also while the node is down. */

@@ -112,11 +112,12 @@ sim_result_print(const struct sim_plan *plan, const struct sim_world_result *r,
              " nodes, %.1f s, published %" PRIu64 ", confirmed %" PRIu64
              ", delivered %" PRIu64 " (%" PRIu64 " again), frames %" PRIu64
              " (%" PRIu64 " lost), compared %" PRIu64
-             ", recovered in %.1f s, at rest %.1f s later;",
+             ", recovered in %.1f s, at rest %.1f s later with %" PRIu64
+             " KiB;",
              plan->seed, r->violation[0] == '\0' ? "good" : "BROKEN", r->trace,
              plan->nodes, (double)r->virtual_us / US, r->published,
              r->confirmed, r->delivered, r->redelivered, r->frames,
              r->frames_lost, r->comparisons, (double)r->recovered_us / US,
-             (double)r->rested_us / US);
+             (double)r->rested_us / US, r->memory >> 10);
     print_faults(r, "\n", out);
 }

@@ -15,8 +15,8 @@
 #include "sim/sim_world_priv.h"
 
 enum {
-    MEMORY_SHARD_MAX = 8 << 20,
-    MEMORY_CLIENT_MAX = 1 << 20, /* buffers of both ends */
+    MEMORY_SHARD_MAX = 4 << 20,    /* docs/testing.md says of what */
+    MEMORY_CLIENT_MAX = 512 << 10, /* buffers of both ends */
     LEAK_MAX = 512 << 10, /* OpenSSL keeps what it made at its first use */
     US = 1000000,
     SETTLE_S = 60,
@@ -357,8 +357,9 @@ memory_in_use(void)
     return m.uordblks + m.hblkhd;
 }
 
-/* I12: what the nodes use at rest. Their disks, and what the checker knows of
- * messages, is the simulator's own. */
+/* I12: what the nodes use at rest. Their disks, with what a power cut would
+ * leave of what is not synced, and what the checker knows of messages, is the
+ * simulator's own. */
 static void
 check_memory(struct world *w, uint64_t before)
 {
@@ -368,7 +369,7 @@ check_memory(struct world *w, uint64_t before)
     uint64_t used;
 
     for (uint32_t i = 0; i < w->nodes_count; i++) {
-        own += sim_node_disk_bytes(w->nodes[i]);
+        own += sim_node_disk_memory(w->nodes[i]);
     }
     own += before;
     used = memory_in_use();

@@ -670,9 +670,35 @@ disk_sim_set_capacity(struct disk_sim *d, uint64_t capacity)
     d->capacity = capacity;
 }
 
+static uint64_t
+memory(const struct disk_sim *d)
+{
+    uint64_t bytes = 0;
+    const uint8_t *name;
+    struct list *it;
+    struct sim_file *f;
+    size_t size;
+    size_t pos = 0;
+
+    OBJ_CHECK(d, SIM_MAGIC);
+    while (strmap_next(&d->files, &pos, &name, &size, (void **)&f)) {
+        bytes += disk_sim_file_memory(f);
+    }
+    list_foreach (it, &d->handles) {
+        f = list_entry(it, struct sim_handle, link)->file;
+        /* What is removed and open is found by its handles alone. */
+        bytes += f->gone ? disk_sim_file_memory(f) / f->opens : 0;
+    }
+    for (size_t i = 0; i < d->spares_count; i++) {
+        bytes += d->spares[i].size;
+    }
+    return bytes;
+}
+
 void
 disk_sim_stats(const struct disk_sim *d, struct disk_sim_stats *out)
 {
     OBJ_CHECK(d, SIM_MAGIC);
     *out = d->stats;
+    out->memory = memory(d);
 }

@@ -29,6 +29,7 @@ struct disk_sim_stats {
     uint64_t syncs;
     uint64_t bytes_written;
     uint64_t bytes_used; /* by all files */
+    uint64_t memory;     /* bytes of this process that stand for the disk */
 };
 
 /* RNG is borrowed for the disk's life. CAPACITY in bytes: creations beyond it
@@ -111,6 +112,8 @@ struct disk_sim_image *disk_sim_copy(const struct disk_sim *d);
 /* The disk is as IMAGE again, which may be put on any disk. No file of D may be
  * open. */
 void disk_sim_roll_back(struct disk_sim *d, const struct disk_sim_image *image);
+/* Bytes of this process that IMAGE takes. */
+uint64_t disk_sim_image_memory(const struct disk_sim_image *image);
 void disk_sim_image_free(struct disk_sim_image **image);
 
 #endif

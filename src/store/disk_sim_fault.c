@@ -275,6 +275,18 @@ disk_sim_roll_back(struct disk_sim *d, const struct disk_sim_image *image)
     ASSERT(d->files.count == image->count);
 }
 
+uint64_t
+disk_sim_image_memory(const struct disk_sim_image *image)
+{
+    uint64_t bytes = sizeof(*image) + image->count * sizeof(*image->files);
+
+    OBJ_CHECK(image, SIM_IMAGE_MAGIC);
+    for (size_t i = 0; i < image->count; i++) {
+        bytes += image->files[i].used;
+    }
+    return bytes;
+}
+
 void
 disk_sim_image_free(struct disk_sim_image **image)
 {

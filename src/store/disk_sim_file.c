@@ -73,6 +73,17 @@ disk_sim_file_new(struct disk_sim *d, const char *name, uint64_t size)
     return f;
 }
 
+uint64_t
+disk_sim_file_memory(const struct sim_file *f)
+{
+    uint64_t sectors = disk_sim_sectors(f->size);
+
+    ASSERT(f->saved_count <= f->saved_capacity);
+    return sizeof(*f) + f->size + sectors * sizeof(*f->dirty) +
+           (uint64_t)f->saved_capacity * SIM_SECTOR +
+           (f->bad != NULL ? sectors * sizeof(*f->bad) : 0);
+}
+
 void
 disk_sim_file_free(struct disk_sim *d, struct sim_file *f)
 {

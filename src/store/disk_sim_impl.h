@@ -96,6 +96,8 @@ void disk_sim_file_write(struct sim_file *f, uint64_t offset, const void *data,
                          size_t size);
 /* What is in the page cache of F gets to the platter. */
 void disk_sim_file_sync(struct sim_file *f);
+/* Bytes of this process that F takes. */
+uint64_t disk_sim_file_memory(const struct sim_file *f);
 /* Free F, which nobody has open and no name leads to. */
 void disk_sim_file_free(struct disk_sim *d, struct sim_file *f);
 /* F goes: at once, or with its last handle. */

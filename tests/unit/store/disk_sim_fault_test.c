@@ -132,6 +132,8 @@ Test(disk_sim_fault, an_old_copy_comes_back)
 
     start(&f);
     image = disk_sim_copy(f.sim);
+    cr_assert_geq(disk_sim_image_memory(image), SIZE);
+    cr_assert_lt(disk_sim_image_memory(image), 2 * SIZE);
     cr_assert_eq(disk_sim_flip(f.sim, "a", 0, 1), 0);
     cr_assert_eq(f.disk->ops->replace(f.disk, "b", "x", 1), 0);
     disk_sim_roll_back(f.sim, image);

@@ -278,3 +278,30 @@ Test(disk_sim, replaces_and_slurps)
     cr_assert_eq(f.disk->ops->slurp(f.disk, "no", 4, &data, &size), -QR_ENOENT);
     finish(&f);
 }
+
+/* What a page cache holds back for a power cut, what is removed but open, and
+ * what is kept for the next file, count. */
+Test(disk_sim, tells_the_memory_it_takes)
+{
+    struct fixture f;
+    struct disk_sim_stats clean;
+    struct disk_sim_stats dirty;
+    struct disk_sim_stats removed;
+
+    start(&f);
+    disk_sim_stats(f.sim, &clean);
+    cr_assert_geq(clean.memory, SIZE + SECTORS * sizeof(uint32_t));
+    write_ones(&f, false);
+    disk_sim_complete_all(f.sim);
+    disk_sim_stats(f.sim, &dirty);
+    cr_assert_geq(dirty.memory, clean.memory + SIZE);
+    cr_assert_eq(f.disk->ops->remove(f.disk, "a"), 0);
+    disk_sim_stats(f.sim, &removed);
+    cr_assert_eq(removed.bytes_used, 0);
+    cr_assert_eq(removed.memory, dirty.memory);
+    f.disk->ops->close(f.file);
+    f.file = NULL;
+    disk_sim_stats(f.sim, &removed);
+    cr_assert_eq(removed.memory, 0);
+    finish(&f);
+}
