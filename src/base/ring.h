@@ -9,6 +9,8 @@
 
 /* Elements of one ring; more stops the process. */
 #define RING_COUNT_MAX ((size_t)1 << 32)
+/* An empty ring of no more keeps its memory in ring_trim_idle(). */
+#define RING_IDLE_SIZE ((size_t)1024)
 
 struct ring {
     uint8_t *data;
@@ -27,6 +29,9 @@ void ring_deinit(struct ring *r);
 void ring_make_room(struct ring *r);
 /* Give back memory that the elements do not need. Moves them. */
 void ring_trim(struct ring *r);
+/* Give back the memory of an empty ring that takes more than RING_IDLE_SIZE
+ * bytes, else nothing: for what there are many of, each time it has emptied. */
+static inline void ring_trim_idle(struct ring *r);
 /* Drop all elements, keep the memory. */
 void ring_clear(struct ring *r);
 
@@ -76,6 +81,14 @@ ring_pop_front(struct ring *r)
     ASSERT(r->count > 0);
     r->head = (r->head + 1) & (r->capacity - 1);
     r->count--;
+}
+
+static inline void
+ring_trim_idle(struct ring *r)
+{
+    if (r->count == 0 && r->capacity > RING_IDLE_SIZE / r->element_size) {
+        ring_trim(r);
+    }
 }
 
 /* Drop the last element; count > 0. Its bytes stay until a push. */

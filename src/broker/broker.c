@@ -360,6 +360,7 @@ init_lists(struct broker *b)
     map_init(&b->groups);
     suspects_init(b);
     map_init(&b->clients);
+    queue_effects_init(&b->effects);
     list_init(&b->dirty_clients);
     list_init(&b->dirty_groups);
     list_init(&b->dirty_publishers);
@@ -502,6 +503,10 @@ broker_free(struct broker **broker)
     map_deinit(&b->groups);
     suspects_deinit(b);
     map_deinit(&b->clients);
+    while (b->rooms_count > 0) {
+        buf_deinit(&b->rooms[--b->rooms_count]);
+    }
+    queue_effects_deinit(&b->effects);
     timers_stop(&b->env->timers, &b->nodes_timer);
     calls_deinit(b);
     alarms_deinit(b);

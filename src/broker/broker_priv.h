@@ -20,6 +20,8 @@
 #include "base/timer.h"
 #include "broker/broker.h"
 #include "broker/nodes.h"
+#include "broker/queue_client.h"
+#include "machine/queue/queue_machine.h"
 #include "peer/frame.h"
 
 struct access;
@@ -81,11 +83,15 @@ struct broker {
     struct map groups;             /* queue_group by group id */
     struct map suspects;           /* suspects.c: replica id by group id */
     struct map clients;            /* queue_client by group id */
-    struct list dirty_clients;     /* queue_client.dirty */
-    struct list dirty_groups;      /* queue_group.dirty */
-    struct list dirty_publishers;  /* publisher_impl.dirty */
-    struct list congested;         /* publisher_impl.congested */
-    uint64_t publishing_bytes;     /* of all publishers, closed ones too */
+    struct buf rooms[QUEUE_CLIENT_ROOMS_MAX]; /* queue_client.building, free */
+    size_t rooms_count;
+    size_t rooms_size;            /* of their memory, in bytes */
+    struct queue_effects effects; /* queue_group.c: of what is applied now */
+    struct list dirty_clients;    /* queue_client.dirty */
+    struct list dirty_groups;     /* queue_group.dirty */
+    struct list dirty_publishers; /* publisher_impl.dirty */
+    struct list congested;        /* publisher_impl.congested */
+    uint64_t publishing_bytes;    /* of all publishers, closed ones too */
     bool is_easing; /* something that may have congested somebody is gone */
     struct list connections;
     struct list calls;       /* call_ref.link, earliest deadline first */

@@ -53,6 +53,37 @@ client_arm(struct queue_client *q, uint64_t delay_ms)
 
 /* ---- building commands ---- */
 
+/* Have a room where commands gather. Rooms are the shard's: of ten thousand
+ * queues few are published to in the same turn, and the others need none. */
+static void
+open_room(struct queue_client *q)
+{
+    struct broker *b = q->broker;
+
+    if (q->building.data == NULL && b->rooms_count > 0) {
+        q->building = b->rooms[--b->rooms_count];
+        b->rooms_size -= q->building.capacity;
+    }
+    ASSERT(q->building.size <= q->building.capacity);
+}
+
+static void
+close_room(struct queue_client *q)
+{
+    struct broker *b = q->broker;
+
+    ASSERT(b->rooms_size <= QUEUE_CLIENT_ROOMS_SIZE);
+    if (b->rooms_count == QUEUE_CLIENT_ROOMS_MAX ||
+        q->building.capacity > QUEUE_CLIENT_ROOMS_SIZE - b->rooms_size) {
+        buf_deinit(&q->building);
+        return;
+    }
+    buf_clear(&q->building);
+    b->rooms_size += q->building.capacity;
+    b->rooms[b->rooms_count++] = q->building;
+    buf_init(&q->building);
+}
+
 /* Make what was gathered a batch. */
 void
 client_seal(struct queue_client *q)
@@ -66,11 +97,7 @@ client_seal(struct queue_client *q)
     batch->last_seq = q->seq_next - 1;
     batch->bytes = slice_copy(q->building.data, q->building.size);
     q->batches_bytes += batch->bytes.size;
-    buf_clear(&q->building);
-    if (q->building.capacity > QUEUE_CLIENT_IDLE_SIZE) {
-        buf_deinit(&q->building); /* after a large message */
-        buf_init(&q->building);
-    }
+    close_room(q);
 }
 
 size_t
@@ -92,6 +119,7 @@ client_close_settling(struct queue_client *q)
     head.session = q->broker->session;
     head.seq = q->seq_next++;
     head.consumer = q->settling->number;
+    open_room(q);
     queue_put_ids(&q->building, q->settling_kind, &head, &q->ids);
     ranges_clear(&q->ids);
     q->settling = NULL;
@@ -105,6 +133,7 @@ client_next_seq(struct queue_client *q)
     if (q->building.size >= QUEUE_CLIENT_BATCH_SIZE) {
         client_seal(q);
     }
+    open_room(q);
     client_dirty(q);
     return q->seq_next++;
 }

@@ -32,10 +32,11 @@ struct queue_client;
 enum {
     QUEUE_CLIENT_BATCH_SIZE = 256 << 10, /* bytes in one frame of commands, or
                                             one command if larger */
-    QUEUE_CLIENT_IDLE_SIZE = 1 << 20, /* room that is kept for the next ones */
-    QUEUE_CLIENT_WINDOW = 16 << 20,   /* bytes sent and not applied; a command
+    QUEUE_CLIENT_ROOMS_MAX = 64, /* in which commands gathered: what a shard */
+    QUEUE_CLIENT_ROOMS_SIZE = 1 << 20, /* keeps for the next, in bytes too */
+    QUEUE_CLIENT_WINDOW = 16 << 20,    /* bytes sent and not applied; a command
                                        alone may be larger */
-    QUEUE_CLIENT_RETRY_MS = 50,       /* first wait before asking again */
+    QUEUE_CLIENT_RETRY_MS = 50,        /* first wait before asking again */
     QUEUE_CLIENT_RETRY_MS_MAX = 1000,
     QUEUE_CLIENT_STALL_MS = 3000,  /* no progress while bound: resolve again */
     QUEUE_CLIENT_CHECK_MS = 30000, /* nothing heard for the consumers: ask

@@ -26,6 +26,7 @@ client_confirm_upto(struct queue_client *q, uint64_t seq)
         ring_pop_front(&q->confirms);
         publisher_slot_done(confirm.publisher, confirm.slot);
     }
+    ring_trim_idle(&q->confirms);
 }
 
 /* Cancels up to SEQ are done. */
@@ -76,6 +77,7 @@ client_on_applied(struct queue_client *q, uint64_t seq)
         ring_pop_front(&q->batches);
         q->broker->is_easing = true;
     }
+    ring_trim_idle(&q->batches);
     q->refusals = 0;
     if (q->state == CLIENT_BOUND) {
         q->progress_ms = client_now_ms(q);

@@ -126,6 +126,7 @@ static void
 machine_apply(void *arg, const struct qr_entry *entry)
 {
     struct queue_group *g = arg;
+    struct queue_effects *effects = &g->broker->effects;
     struct queue_counts before;
 
     OBJ_CHECK(g, GROUP_MAGIC);
@@ -133,18 +134,19 @@ machine_apply(void *arg, const struct qr_entry *entry)
         return;
     }
     queue_machine_counts(g->machine, &before);
-    queue_effects_clear(&g->effects);
+    ASSERT(effects->count == 0);
     if (entry->is_missing) {
         queue_machine_pass(g->machine, entry->index, entry->lost_until,
                            entry->time_ms);
     } else {
         queue_machine_apply(g->machine, entry->index, entry->time_ms,
-                            entry->body->data, entry->body->size, &g->effects);
+                            entry->body->data, entry->body->size, effects);
     }
     queue_group_note_losses(g, before.losses, before.lost);
     if (entry->is_leading || MUTATION(replay_effects)) {
-        perform(g, &g->effects);
+        perform(g, effects);
     }
+    queue_effects_clear(effects);
 }
 
 static void
@@ -331,7 +333,6 @@ group_free(struct queue_group *g)
     if (map_get(&g->broker->groups, g->id) == g) {
         (void)map_remove(&g->broker->groups, g->id);
     }
-    queue_effects_deinit(&g->effects);
     queue_machine_free(&g->machine);
     g->magic = 0;
     mem_free(g);
@@ -372,7 +373,6 @@ group_new(struct broker *b, qr_group_id id)
     g->broker = b;
     g->id = id;
     g->machine = queue_machine_new();
-    queue_effects_init(&g->effects);
     map_init(&g->outboxes);
     ranges_init(&g->asides);
     list_init(&g->dirty);
@@ -517,15 +517,17 @@ send_resumed(struct queue_group *g, struct address from, uint64_t session)
 {
     struct broker *b = g->broker;
     struct frame *f = frame_new(FRAME_CALL, BROKER_RESUMED);
+    struct queue_effects *effects = &b->effects;
     struct buf content;
 
+    ASSERT(effects->count == 0);
     buf_init(&content);
-    queue_effects_clear(&g->effects);
     buf_put_varint(&content,
-                   queue_machine_session(g->machine, session, &g->effects));
-    if (g->effects.count > 0) {
-        queue_event_put(&content, &g->effects.items[0]); /* last result */
+                   queue_machine_session(g->machine, session, effects));
+    if (effects->count > 0) {
+        queue_event_put(&content, &effects->items[0]); /* last result */
     }
+    queue_effects_clear(effects);
     frame_add(f, slice_copy(content.data, content.size));
     buf_deinit(&content);
     f->group = g->id;
@@ -548,6 +550,7 @@ send_dead(struct queue_group *g, struct address from, uint64_t session)
 static void
 on_resume(struct queue_group *g, struct address from, struct frame *f)
 {
+    struct queue_effects *effects = &g->broker->effects;
     struct slice content;
     struct queue_outbox *o;
     struct cursor c;
@@ -575,7 +578,7 @@ on_resume(struct queue_group *g, struct address from, struct frame *f)
         queue_outbox_free(o);
     }
     send_resumed(g, from, session);
-    queue_effects_clear(&g->effects);
+    ASSERT(effects->count == 0);
     while (cursor_left(&c) > 0) {
         uint64_t consumer = cursor_varint(&c);
         uint64_t next = cursor_varint(&c);
@@ -584,9 +587,10 @@ on_resume(struct queue_group *g, struct address from, struct frame *f)
             break;
         }
         (void)queue_machine_resend(g->machine, session, consumer, next,
-                                   RESEND_MAX, &g->effects);
+                                   RESEND_MAX, effects);
     }
-    perform(g, &g->effects);
+    perform(g, effects);
+    queue_effects_clear(effects);
     slice_unref(&content);
 }
 

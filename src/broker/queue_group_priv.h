@@ -38,7 +38,6 @@ struct queue_group {
     qr_replica_id self;
     struct qr_group *raft;
     struct queue_machine *machine;
-    struct queue_effects effects;
     struct qr_standing standing;
     struct map outboxes; /* by session */
     struct list dirty;

@@ -265,6 +265,7 @@ queue_outbox_flush(struct queue_outbox *o)
             break;
         }
     }
+    ring_trim_idle(&o->effects);
     buf_deinit(&events);
     return is_ok;
 }

@@ -484,6 +484,7 @@ gather_get(struct qr_group *g)
     if (link != NULL) {
         g->gather = list_entry(link, struct gather, link);
         g->host->gathers_free_count--;
+        g->host->gathers_free_size -= g->gather->bytes.capacity;
     } else {
         g->gather = mem_zalloc(1, sizeof *g->gather);
         buf_init(&g->gather->bytes);

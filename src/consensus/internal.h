@@ -70,9 +70,9 @@ enum {
 
     /* A turn's proposals of one group make at most this many entries. */
     GATHER_CUTS_MAX = 160,
-    /* Unused ones that a host keeps, and the memory that each may keep. */
+    /* Unused ones of a kind that a host keeps, and all gathers' memory. */
     FREE_KEPT_MAX = 64,
-    FREE_KEPT_SIZE_MAX = 1 << 20,
+    GATHERS_KEPT_SIZE = 2 << 20,
     ENTRY_HEADER_SIZE = 8, /* u64le wall time before the commands */
     APPLY_BATCH = 1024,    /* entries applied for one group in one go */
 
@@ -310,6 +310,7 @@ struct qr_host {
     struct list gathers_free;
     unsigned parcels_free_count;
     unsigned gathers_free_count;
+    size_t gathers_free_size; /* of their memory, in bytes */
     struct ring early;
     uint8_t space;          /* enum store_space, as of this turn */
     uint64_t space_at_ms;   /* when leaderships are next handed on */

@@ -517,13 +517,14 @@ replica_drop_gathered(struct qr_group *g)
         return;
     }
     if (host->gathers_free_count == FREE_KEPT_MAX ||
-        gather->bytes.capacity > FREE_KEPT_SIZE_MAX) {
+        gather->bytes.capacity > GATHERS_KEPT_SIZE - host->gathers_free_size) {
         buf_deinit(&gather->bytes);
         mem_free(gather);
         return;
     }
-    list_push_back(&host->gathers_free, &gather->link);
+    list_push_front(&host->gathers_free, &gather->link);
     host->gathers_free_count++;
+    host->gathers_free_size += gather->bytes.capacity;
 }
 
 void

@@ -55,6 +55,9 @@ queue_effects_clear(struct queue_effects *e)
 {
     ASSERT(e->count <= e->capacity);
     e->count = 0;
+    if (e->capacity > QUEUE_EFFECTS_KEPT) {
+        queue_effects_deinit(e);
+    }
 }
 
 struct queue_effect *

@@ -98,6 +98,10 @@ struct queue_effect {
 
 /* What one apply wants done, in order: RESULTs; DELIVERs of this entry; APPLIED
  * and GAP by session; UNUSED. Reused from call to call. */
+enum {
+    QUEUE_EFFECTS_KEPT = 4096
+};
+
 struct queue_effects {
     struct queue_effect *items;
     size_t count;
@@ -108,7 +112,8 @@ struct queue_effects {
 void queue_effects_init(struct queue_effects *e);
 /* Release the memory. */
 void queue_effects_deinit(struct queue_effects *e);
-/* Forget the effects, keep the memory. */
+/* Forget the effects, and keep the memory, unless it is more than
+ * QUEUE_EFFECTS_KEPT effects take. */
 void queue_effects_clear(struct queue_effects *e);
 
 /* An empty queue; the caller frees it. */

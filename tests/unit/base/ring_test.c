@@ -171,6 +171,32 @@ Test(ring, clears_and_keeps_its_memory)
     ring_deinit(&r);
 }
 
+Test(ring, keeps_little_memory_while_it_is_empty)
+{
+    struct ring r;
+
+    ring_init(&r, sizeof(uint32_t));
+    put(ring_push_back(&r), 1);
+    ring_pop_front(&r);
+    ring_trim_idle(&r);
+    cr_assert_not_null(r.data, "a small one stays, for the next");
+    for (uint32_t i = 0; i <= RING_IDLE_SIZE / sizeof(uint32_t); i++) {
+        put(ring_push_back(&r), i);
+    }
+    while (r.count > 1) {
+        ring_pop_front(&r);
+        ring_trim_idle(&r);
+    }
+    cr_assert_gt(r.capacity * r.element_size, RING_IDLE_SIZE);
+    ring_pop_front(&r);
+    ring_trim_idle(&r);
+    cr_assert_eq(r.capacity, 0);
+    cr_assert_null(r.data);
+    put(ring_push_back(&r), 2);
+    cr_assert_eq(get(&r, 0), 2);
+    ring_deinit(&r);
+}
+
 Test(ring, refuses_an_index_past_its_end, .signal = SIGABRT)
 {
     struct ring r;

@@ -3,6 +3,7 @@
 #include "broker/broker.h"
 #include "broker/broker_priv.h"
 #include "broker/meta_client.h"
+#include "broker/queue_client_priv.h"
 #include "lib/harness.h"
 #include "sim/sim_node.h"
 
@@ -396,6 +397,75 @@ Test(broker, delivers_what_was_published_and_takes_acknowledgements)
     cr_assert_eq(r.held, 3);
     cr_assert_str_eq(r.bodies[2], "two");
     cr_assert(r.redelivered[2]);
+    rig_deinit(&r);
+}
+
+/* Of many queues, confirms come in any order. */
+static void
+on_any_confirm(struct broker_publisher *p, uint64_t tag, bool multiple,
+               bool is_ok)
+{
+    (void)p;
+    (void)tag;
+    (void)multiple;
+    cr_assert(is_ok);
+}
+
+static size_t
+count_unconfirmed(const struct rig *r)
+{
+    struct queue_client *q;
+    uint64_t group;
+    size_t count = 0;
+    size_t pos;
+
+    map_foreach (&r->broker->clients, pos, group, q) {
+        count += q->confirms.count;
+    }
+    return count;
+}
+
+/* A burst to each of many queues: at rest their clients have no room of their
+ * own, and the shard has as much as it may keep. */
+Test(broker, keeps_no_room_for_queues_at_rest)
+{
+    enum {
+        QUEUES = QUEUE_CLIENT_ROOMS_MAX + 8,
+        BURST = 100
+    };
+    char body[2000] = {0};
+    struct queue_client *q;
+    uint64_t group;
+    uint64_t tag = 0;
+    char name[8];
+    struct rig r;
+    size_t pos;
+
+    rig_init(&r);
+    r.publisher.on_confirm = on_any_confirm;
+    memset(body, 'x', sizeof(body) - 1);
+    for (int i = 0; i < QUEUES; i++) {
+        (void)snprintf(name, sizeof(name), "q%d", i);
+        declare_plain(&r, name);
+    }
+    for (int i = 0; i < QUEUES * BURST; i++) {
+        (void)snprintf(name, sizeof(name), "q%d", i % QUEUES);
+        cr_assert_eq(publish(&r, "", name, body, ++tag), 1);
+    }
+    cr_assert_eq(count_unconfirmed(&r), tag);
+    for (int i = 0; i < 50 && count_unconfirmed(&r) > 0; i++) {
+        pass(&r);
+    }
+    cr_assert_eq(count_unconfirmed(&r), 0);
+    cr_assert_eq(r.broker->clients.count, QUEUES);
+    map_foreach (&r.broker->clients, pos, group, q) {
+        cr_assert_null(q->building.data);
+        cr_assert_eq(q->confirms.capacity, 0);
+    }
+    cr_assert_gt(r.broker->rooms_count, 0);
+    cr_assert_leq(r.broker->rooms_count, QUEUE_CLIENT_ROOMS_MAX);
+    cr_assert_leq(r.broker->rooms_size, QUEUE_CLIENT_ROOMS_SIZE);
+    cr_assert_gt(r.broker->rooms_size, QUEUE_CLIENT_ROOMS_SIZE / 2);
     rig_deinit(&r);
 }
 

@@ -2,6 +2,7 @@
 #include <quorate/error.h>
 
 #include "cluster.h"
+#include "consensus/internal.h"
 #include "lib/harness.h"
 
 Test(host, a_new_group_elects_its_stander_at_once)
@@ -251,6 +252,33 @@ Test(host, a_turn_of_small_proposals_is_one_entry)
     qr_group_status(cluster_group(c, 1, 16), &after);
     cr_assert_eq(after.last, before.last + 1);
     cr_assert_eq(cluster_oracle(c, 16)->acknowledged, 1000);
+    cluster_free(&c);
+}
+
+Test(host, rooms_of_proposals_are_kept_within_a_budget)
+{
+    struct cluster *c = cluster_new(15, 1);
+    struct qr_host *host;
+
+    cluster_run(c, 10);
+    for (qr_group_id id = 16; id < 24; id++) {
+        cluster_open(c, id, 1, false);
+        cr_assert_eq(cluster_wait_leader(c, id, 100), 1);
+    }
+    host = cluster_group(c, 1, 16)->host;
+    for (qr_group_id id = 16; id < 24; id++) { /* in one turn: each its own */
+        for (unsigned i = 0; i < 6; i++) {
+            cr_assert(cluster_propose(c, id, GATHERS_KEPT_SIZE / 32, false));
+        }
+    }
+    cluster_run(c, 1000);
+    for (qr_group_id id = 16; id < 24; id++) {
+        cr_assert_eq(cluster_oracle(c, id)->acknowledged, 6);
+    }
+    cr_assert_gt(host->gathers_free_count, 0);
+    cr_assert_lt(host->gathers_free_count, 8);
+    cr_assert_gt(host->gathers_free_size, 0);
+    cr_assert_leq(host->gathers_free_size, GATHERS_KEPT_SIZE);
     cluster_free(&c);
 }
 

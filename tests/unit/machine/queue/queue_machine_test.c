@@ -586,3 +586,24 @@ Test(queue_machine, lists_consumers_and_sessions_in_order)
     cr_assert_eq(l.sessions[1], T);
     fixture_deinit(&f);
 }
+
+Test(queue_machine, keeps_no_room_for_effects_as_many_as_never_before)
+{
+    struct fixture f;
+
+    fixture_init(&f);
+    fixture_attach(&f, S, 1, QUEUE_EFFECTS_KEPT * 2);
+    fixture_apply_quietly(&f);
+    enqueue_many(&f, 10);
+    queue_effects_clear(&f.effects);
+    cr_assert_not_null(f.effects.items, "they are needed all the time");
+    for (unsigned i = 0; i <= QUEUE_EFFECTS_KEPT; i++) {
+        fixture_enqueue(&f, S, "m");
+    }
+    fixture_apply(&f);
+    cr_assert_gt(f.effects.count, QUEUE_EFFECTS_KEPT);
+    queue_effects_clear(&f.effects);
+    cr_assert_null(f.effects.items);
+    cr_assert_eq(f.effects.capacity, 0);
+    fixture_deinit(&f);
+}
