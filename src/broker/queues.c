@@ -18,7 +18,9 @@
 enum {
     QUEUE_DURABLE = 1,
     QUEUE_AUTO_DELETE = 2,
-    QUEUE_IS_EXCLUSIVE = 4
+    QUEUE_IS_EXCLUSIVE = 4,
+    DELETE_IF_UNUSED = 8,
+    DELETE_IF_EMPTY = 16
 };
 
 /* Arguments whose effect is not there yet: refused by name rather than
@@ -456,42 +458,61 @@ counts_known(struct broker_call *call, const struct broker_reply *reply)
     }
 }
 
+/* This copy of the metadata knows all that was promised before R was asked
+ * for: delete the queue of that name, if there is one. */
+static void
+delete_current(struct meta_request *r)
+{
+    struct broker *b = r->broker;
+    struct meta_queue *queue = request_queue(r);
+    struct call_ref *query;
+    struct deletion *d;
+
+    if (r->reply.fault.kind != BROKER_OK || queue == NULL) {
+        return; /* idempotent, as RabbitMQ's */
+    }
+    /* Exclusive queues of who has gone meanwhile go by themselves. */
+    if (r->connection == NULL
+            ? queue->owner.node != 0
+            : !broker_may_use(b, r->connection, queue, &r->reply.fault)) {
+        return;
+    }
+    d = mem_zalloc(1, sizeof(*d));
+    d->broker = b;
+    d->group = queue->group;
+    d->if_unused = (r->flags & DELETE_IF_UNUSED) != 0;
+    d->if_empty = (r->flags & DELETE_IF_EMPTY) != 0;
+    d->call = r->call;
+    r->call = NULL;
+    d->query.done = counts_known;
+    d->removal.done = removal_done;
+    list_push_back(&b->deletions, &d->link);
+    query = call_begin(b, &d->query);
+    queue_client_query(queue_client_get(b, queue), &query);
+}
+
 void
 broker_queue_delete(struct broker *b, struct broker_connection *c,
                     struct meta_text name, bool if_unused, bool if_empty,
                     struct broker_call *call)
 {
     struct broker_fault fault = {.kind = BROKER_OK};
-    struct broker_reply nothing = {0};
-    struct meta_queue *queue;
-    struct call_ref *query;
-    struct deletion *d;
+    struct meta_request *r;
 
     OBJ_CHECK(b, BROKER_MAGIC);
     if (!broker_is_allowed(b, c, ACCESS_CONFIGURE, "queue", name, &fault)) {
         call_fail_soon(b, call, &fault);
         return;
     }
-    queue = broker_find_queue(b, c, name, &fault);
-    if (queue == NULL) {
-        if (fault.kind == BROKER_NOT_FOUND) {
-            call_end_soon(b, call, &nothing); /* idempotent, as RabbitMQ's */
-        } else {
-            call_fail_soon(b, call, &fault);
-        }
-        return;
-    }
-    d = mem_zalloc(1, sizeof(*d));
-    d->broker = b;
-    d->group = queue->group;
-    d->if_unused = if_unused;
-    d->if_empty = if_empty;
-    d->call = call_begin(b, call);
-    d->query.done = counts_known;
-    d->removal.done = removal_done;
-    list_push_back(&b->deletions, &d->link);
-    query = call_begin(b, &d->query);
-    queue_client_query(queue_client_get(b, queue), &query);
+    /* A copy that lags may lack the queue, or know an earlier one of its name:
+     * what was declared is not to be there after a delete-ok. */
+    r = meta_request_new(b, call, NULL);
+    request_name(r, c, name);
+    r->flags =
+        (if_unused ? DELETE_IF_UNUSED : 0U) | (if_empty ? DELETE_IF_EMPTY : 0U);
+    r->ended = delete_current;
+    meta_put_barrier(&r->command, b->session, r->number);
+    meta_request_send(r);
 }
 
 void

@@ -584,6 +584,31 @@ Test(broker, deletes_only_as_far_as_asked)
     rig_deinit(&r);
 }
 
+Test(broker, deletes_what_its_copy_of_the_metadata_lacks)
+{
+    struct broker_queue_spec spec = {.name = text("q")};
+    struct broker_queue_spec passive = {.name = text("q"), .is_passive = true};
+    struct answer declared;
+    struct answer deleted;
+    struct answer a;
+    struct rig r;
+
+    rig_init(&r);
+    answer_init(&declared);
+    answer_init(&deleted);
+    broker_queue_declare(r.broker, &r.other, &spec, &declared.call);
+    broker_queue_delete(r.broker, &r.connection, text("q"), false, false,
+                        &deleted.call);
+    cr_assert_eq(await(&r, &declared), BROKER_OK);
+    cr_assert_eq(await(&r, &deleted), BROKER_OK);
+    cr_assert_eq(declare(&r, &r.connection, &passive, &a), BROKER_NOT_FOUND);
+    answer_init(&a);
+    broker_queue_delete(r.broker, &r.connection, text("q"), false, false,
+                        &a.call);
+    cr_assert_eq(await(&r, &a), BROKER_OK, "there is none");
+    rig_deinit(&r);
+}
+
 Test(broker, purges_what_is_ready)
 {
     struct answer a;
