@@ -237,10 +237,17 @@ client_ask_through(struct sim_client *c, unsigned channel, bool is_bind)
 }
 
 /* Of every other queue that way comes and goes; the others keep theirs. */
+bool
+client_through_may_end(unsigned queue)
+{
+    return queue % 2 != 0;
+}
+
 static void
 ask_binding(struct sim_client *c)
 {
-    if (client_own(c) % 2 == 0 || rng_chance(client_rng(c), 500000)) {
+    if (!client_through_may_end(client_own(c)) ||
+        rng_chance(client_rng(c), 500000)) {
         ask_topic(c);
     } else {
         client_ask_through(c, CHANNEL_ADMIN, rng_chance(client_rng(c), 500000));

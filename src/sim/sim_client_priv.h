@@ -181,6 +181,8 @@ void client_admin_answer(struct sim_client *c, const struct amqp_method *m);
 /* CHANNEL asks for the way from amq.topic by amq.direct to the client's queue,
  * or, with IS_BIND false, for its end. */
 void client_ask_through(struct sim_client *c, unsigned channel, bool is_bind);
+/* Whether anybody asks for the end of that way to QUEUE, ever. */
+bool client_through_may_end(unsigned queue);
 /* Do what the broker must refuse. */
 void client_err(struct sim_client *c);
 /* The request of CHANNEL has an answer: it is so. */

@@ -72,6 +72,7 @@ struct aim {
     char key[SIM_CLIENT_NAME_SIZE];
     uint16_t queues;           /* that it may reach */
     uint16_t sure;             /* of them, those it must */
+    bool may_end;              /* the way, before the message is routed */
     struct sim_register *look; /* what being routed says, or NULL */
     unsigned number;
 };
@@ -118,6 +119,7 @@ aim_through(struct sim_client *c, struct aim *aim)
     aim->queues = bit_if(true, q);
     aim->sure = bit_if(is_bound && sim_register_is_sure(&check->through[q]), q);
     aim->look = is_bound ? &check->through[q] : NULL;
+    aim->may_end = client_through_may_end(q);
     (void)snprintf(aim->key, sizeof(aim->key), "q%u", q);
 }
 
@@ -144,7 +146,9 @@ aim_at_one(struct sim_client *c, struct aim *aim)
 
 /* What clients were told of, the node must know (I6): when nothing has kept
  * nodes apart for a while. A node that is cut off may route by what it knew
- * (docs/testing.md); then nobody can be sure. */
+ * (docs/testing.md); then nobody can be sure. A way that somebody may ask to
+ * end is there now, but need not be when the message is routed: what becomes
+ * of that, aim->look alone judges. */
 static void
 check_aim(struct sim_client *c, struct aim *aim)
 {
@@ -159,7 +163,7 @@ check_aim(struct sim_client *c, struct aim *aim)
                           "%x, of which clients were told",
                           c->node, aim->exchange, aim->sure & ~known);
     }
-    aim->sure &= known;
+    aim->sure = aim->may_end ? 0 : aim->sure & known;
 }
 
 static void
