@@ -73,7 +73,7 @@ Test(sim_world, clusters_of_every_size_work)
 Test(sim_world, memory_does_not_grow_with_what_was_done)
 {
     struct sim_wishes wishes = {
-        .seed = 5, .nodes = 3, .shards = 1, .clients = 6, .seconds = 100};
+        .seed = 10, .nodes = 3, .shards = 1, .clients = 6, .seconds = 100};
     struct sim_plan *plan = mem_zalloc(1, sizeof(*plan));
     struct sim_world_config config = {.plan = plan};
     struct sim_world_result results[2];
