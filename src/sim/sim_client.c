@@ -7,6 +7,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "machine/meta/meta_machine.h"
+#include "shard/env.h"
 #include "sim/sim_client_priv.h"
 #include "sim/sim_front.h"
 #include "sim/sim_node.h"
@@ -146,6 +148,7 @@ on_down(void *arg, unsigned code)
         drop_channel(c, i, code);
     }
     c->node = 0;
+    c->id = 0;
     c->has_private = false;
     c->stalled_until_us = 0;
 }
@@ -200,6 +203,7 @@ client_connect(struct sim_client *c)
                             : DELAY_NEAR_US,
         .chop_per_million = rng_chance(rng, 200000) ? 500000 : 5000,
         .window = rng_between(rng, 4 << 10, 128 << 10)};
+    struct env *env;
 
     if (front == NULL || !sim_front_is_ready(front)) {
         return;
@@ -208,8 +212,10 @@ client_connect(struct sim_client *c)
     c->is_hasty = c->is_settling_down;
     c->is_near = session.delay_max_us == DELAY_NEAR_US;
     c->node = sim_node_id(node);
-    sim_amqp_open(c->amqp, &session, front,
-                  sim_env(c->config.sim, c->node, shard));
+    env = sim_env(c->config.sim, c->node, shard);
+    c->id = env->node;
+    c->boot = env->boot;
+    sim_amqp_open(c->amqp, &session, front, env);
 }
 
 /* Go, in one of the ways that clients go. */
@@ -431,11 +437,12 @@ sim_client_unconfirmed(const struct sim_client *c)
 }
 
 bool
-sim_client_owns(const struct sim_client *c, qr_node_id node,
-                uint64_t connection)
+sim_client_owns(const struct sim_client *c, const struct meta_owner *owner)
 {
-    return c->node == node &&
-           sim_front_connection_id(sim_amqp_wire(c->amqp)) == connection;
+    /* A machine that has joined anew is another node, and a start of it counts
+     * its connections from 1. */
+    return owner->node == c->id && owner->boot == c->boot &&
+           sim_front_connection_id(sim_amqp_wire(c->amqp)) == owner->connection;
 }
 
 void

@@ -15,6 +15,7 @@
 #include "sim/sim_env.h"
 
 struct buf;
+struct meta_owner;
 struct sim_client;
 struct sim_node;
 
@@ -51,9 +52,9 @@ void sim_client_settle_down(struct sim_client *c);
 void sim_client_rest(struct sim_client *c);
 /* Messages that it published, which still await their confirm (I13). */
 size_t sim_client_unconfirmed(const struct sim_client *c);
-/* Whether the exclusive queues of CONNECTION on NODE are its own. */
-bool sim_client_owns(const struct sim_client *c, qr_node_id node,
-                     uint64_t connection);
+/* Whether OWNER, of an exclusive queue, is the connection that it has. */
+bool sim_client_owns(const struct sim_client *c,
+                     const struct meta_owner *owner);
 /* A line for people. */
 void sim_client_describe(const struct sim_client *c, struct buf *out);
 

@@ -97,8 +97,10 @@ struct sim_client {
     struct sim_client_config config;
     struct sim_amqp *amqp;
     struct temper temper;
-    qr_node_id node;
-    unsigned done; /* steps of the setup that are */
+    qr_node_id node; /* the machine that it is connected to; 0: none */
+    qr_node_id id;   /* of the node that this machine was then, */
+    uint32_t boot;   /* in this start */
+    unsigned done;   /* steps of the setup that are */
     bool consumes_other;
     bool is_closing;    /* the consuming channel, and nothing of it counts */
     bool is_recovering; /* what comes now has been returned already */

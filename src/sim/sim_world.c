@@ -401,8 +401,7 @@ find_leftover(void *arg, struct meta_queue *queue)
     bool is_owned = queue->owner.node == 0;
 
     for (uint32_t i = 0; i < w->clients_count; i++) {
-        is_owned = is_owned || sim_client_owns(w->clients[i], queue->owner.node,
-                                               queue->owner.connection);
+        is_owned = is_owned || sim_client_owns(w->clients[i], &queue->owner);
     }
     l->orphans += is_owned ? 0 : 1;
     for (uint32_t i = 0; queue->owner.node == 0 && i < w->nodes_count; i++) {
