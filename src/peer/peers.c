@@ -337,9 +337,10 @@ struct start_seen
 peers_seen(const struct peers *peers, qr_node_id node)
 {
     const struct peer *peer = peers_find(peers, node);
+    struct start_seen none = {.boot = 0};
 
     OBJ_CHECK(peers, PEERS_MAGIC);
-    return peer == NULL ? (struct start_seen){.boot = 0} : peer->seen;
+    return peer == NULL ? none : peer->seen;
 }
 
 void
